@@ -1,0 +1,49 @@
+"""All verbs under one command, in the order in which data travel."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from interlingua.cli import doctor, evaluate, finetune, pretrain, probe, recipe, report, shards, tour, vocab
+from interlingua.cli.console import InOrder, group
+
+__all__ = ["app"]
+
+app = group(
+    """Cross-lingual encoders: one model, one shared vocabulary, many languages.
+
+    From raw text in many languages to a model that is taught a task in one of them and does it in the others.
+    """,
+    cls=InOrder,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from interlingua import __version__
+
+        typer.echo(f"interlingua {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+tour.add_to(app)
+app.add_typer(vocab.app, name="vocab")
+app.add_typer(shards.app, name="shards")
+pretrain.add_to(app)
+finetune.add_to(app)
+evaluate.add_to(app)
+app.add_typer(probe.app, name="probe")
+report.add_to(app)
+app.add_typer(recipe.app, name="recipe")
+doctor.add_to(app)

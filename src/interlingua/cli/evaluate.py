@@ -1,0 +1,190 @@
+"""``interlingua evaluate``: tuned models scored in every language, beside controls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from interlingua.cli.console import JSON, Answer, Debug, Verb
+
+if TYPE_CHECKING:
+    from interlingua.recipe import FinetuneRecipe, LabelledFile
+    from interlingua.scores import Score
+    from interlingua.transfer.finetune import AnyExample, Tuned
+
+__all__ = ["add_to"]
+
+
+def evaluate(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Run folders of `finetune`, or its seed folders.")
+    ],
+    recipe: Annotated[
+        str | None, typer.Option(metavar="RECIPE", help="Where the test files stand; the run's own recipe by default.")
+    ] = None,
+    test: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LANG=FILE", help="Labelled file of a language, instead of the recipe's; repeatable."),
+    ] = None,
+    languages: Annotated[
+        str, typer.Option(metavar="TAG,...", help="Score only these (and the source language); all by default.")
+    ] = "",
+    shift: Annotated[
+        bool, typer.Option("--shift", help="Also with each language's mean moved onto the source's (no labels used).")
+    ] = False,
+    controls: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Controls to measure beside: majority, tfidf, random.")
+    ] = "",
+    source: Annotated[
+        str | None, typer.Option(metavar="LANG", help="Language the task was taught in; by default as the recipe says.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="scores.jsonl; in the (first) run folder by default.")
+    ] = None,
+    as_json: JSON = False,
+    debug: Debug = False,
+) -> Answer:
+    """Score tuned models in every language there is.
+
+    For each language that the test files have: mean and spread over seeds, gap to the source language, controls.
+
+    Example:
+    interlingua finetune topics
+    interlingua evaluate runs/topics --shift --controls majority,tfidf
+    interlingua evaluate runs/topics --languages de,sw,hi
+    """
+    from interlingua.cli.progress import Stages
+    from interlingua.cli.tables import score_table
+    from interlingua.evaluate import evaluate as run
+    from interlingua.evaluate.controls import check_controls
+    from interlingua.languages import canonical
+    from interlingua.scores import append_scores, summarise
+    from interlingua.transfer.finetune import read_examples
+
+    wanted = controls.split(",") if controls else []
+    check_controls(wanted)
+    plan = _recipe(runs[0], recipe)
+    tuned = _open(runs)
+    examples = read_examples(plan.task, _tests(plan, test))
+    train_examples = read_examples(plan.task, plan.task.train) if controls or not source else []
+    taught = canonical(source) if source else train_examples[0].lang if train_examples else "en"
+    examples = _only(examples, languages, taught)
+    with Stages() as stages:
+        scores = run(
+            tuned, examples, max_length=plan.tune.max_length, shift=shift, source=taught,
+            on_language=lambda lang, done, total: stages.stage("score", done, total, lang),
+        )  # fmt: skip
+        stages.stage("score", 1, 1)
+        if controls:
+            scores += _controls(plan, tuned[0], train_examples, examples, wanted, stages.stage)
+    file = out or (runs[0].parent if (runs[0] / "interlingua.json").is_file() else runs[0]) / "scores.jsonl"
+    append_scores(file, scores)
+    metric = tuned[0].task.metric
+    models = ["tuned", *(["tuned+shift"] if shift else [])]
+    rows = {model: summarise(scores, metric=metric, source=taught, model=model) for model in models}
+    document = {"scores": file, "metric": metric, "source": taught, "selection": tuned[0].selection, "rows": rows}
+    lines: list[object] = []
+    for model, measured in rows.items():
+        if model != "tuned":
+            lines.append("language means shifted onto the source's:")
+        lines.append(score_table(measured, metric=metric, source=taught))
+    seeds = ", ".join(str(one.seed) for one in tuned)
+    lines.append(f"spread: standard deviation over seeds {seeds}; gap: to {taught}; selection: {tuned[0].selection}")
+    return Answer(document, [*lines, f"scores: {file}"])
+
+
+def _recipe(run: Path, name: str | None) -> FinetuneRecipe:
+    from interlingua.errors import DataError
+    from interlingua.recipe import FinetuneRecipe, load_recipe
+
+    if name is not None:
+        return load_recipe(name, FinetuneRecipe)
+    saved = next((file for file in (run / "recipe.yaml", run.parent / "recipe.yaml") if file.is_file()), None)
+    if saved is None:
+        raise DataError(
+            f"no recipe.yaml in {str(run)!r}",
+            expected="a run folder of `interlingua finetune`",
+            where=str(run),
+            next_step="check the path, or say with --recipe where the files of the task stand",
+        )
+    return load_recipe(saved, FinetuneRecipe)
+
+
+def _open(runs: Sequence[Path]) -> list[Tuned]:
+    """The tuned models of all folders; they must be of one task."""
+    from interlingua.errors import CheckpointError
+    from interlingua.transfer.finetune import open_tuned
+
+    folders: list[Path] = []
+    for run in runs:
+        seeds = sorted(run.glob("seed-*/interlingua.json"))
+        folders += [run] if (run / "interlingua.json").is_file() or not seeds else [file.parent for file in seeds]
+    tuned = [open_tuned(folder) for folder in folders]
+    for one, folder in zip(tuned, folders, strict=True):
+        if one.task.labels != tuned[0].task.labels:
+            raise CheckpointError(
+                f"labels {list(one.task.labels)!r}",
+                expected=f"those of {str(folders[0])!r}: {list(tuned[0].task.labels)!r}",
+                where=str(folder),
+                next_step="evaluate models of different tasks one after the other",
+            )
+    return tuned
+
+
+def _tests(plan: FinetuneRecipe, words: Sequence[str] | None) -> Sequence[LabelledFile]:
+    from interlingua.errors import RecipeError
+    from interlingua.recipe import LabelledFile
+
+    if not words and not plan.task.test:
+        raise RecipeError("no test files", expected="task.test in the recipe, or --test LANG=FILE", where="task.test")
+    files = []
+    for word in words or ():
+        lang, equals, file = word.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--test {word!r}: expected LANG=FILE")
+        files.append(LabelledFile(path=Path(file), lang=lang))
+    return files or plan.task.test
+
+
+def _only(examples: list[AnyExample], words: str, source: str) -> list[AnyExample]:
+    """The examples of some languages."""
+    from interlingua.errors import LanguageError, nearest
+    from interlingua.languages import canonical
+
+    wanted = {canonical(word.strip()) for word in words.split(",") if word.strip()}
+    there = {example.lang for example in examples}
+    for lang in sorted(wanted - there):
+        raise LanguageError(
+            f"no examples in {lang!r}{nearest(lang, there)}",
+            expected=f"one of {', '.join(sorted(there))}",
+            where="--languages",
+        )
+    return [example for example in examples if example.lang in wanted | {source}] if wanted else examples
+
+
+def _controls(
+    plan: FinetuneRecipe,
+    tuned: Tuned,
+    train_examples: Sequence[AnyExample],
+    examples: Sequence[AnyExample],
+    kinds: Sequence[str],
+    stage: object,
+) -> list[Score]:
+    from interlingua.evaluate import control_scores
+    from interlingua.models.encoder import load
+
+    assert callable(stage)
+    return control_scores(
+        tuned.task, train_examples, examples, kinds=kinds, tune=plan.tune, seed=tuned.seed,
+        encoder=load(plan.model) if "random" in kinds else None,
+        on_language=lambda lang, done, total: stage("control", done, total, lang),
+        on_step=lambda p: stage("teach the control", p.step, p.steps),
+    )  # fmt: skip
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("evaluate", cls=Verb)(evaluate)

@@ -1,0 +1,105 @@
+"""``interlingua recipe``: list, show and check recipes.
+
+Names, files and ``key.sub=value`` words flow in; commented YAML, or the reason why a recipe cannot run, flows out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlingua.cli.console import JSON, Answer, Debug, Overrides, RecipeName, Verb, group
+
+if TYPE_CHECKING:
+    from interlingua.recipe import Recipe
+
+__all__ = ["app"]
+
+app = group("List, show and check recipes.")
+
+
+@app.command("list", cls=Verb)
+def list_recipes(as_json: JSON = False, debug: Debug = False) -> Answer:
+    """List the recipes that ship with the package.
+
+    Example:
+    interlingua recipe list
+    """
+    from interlingua.recipe import bundled_recipes, recipe_kind
+
+    rows = [{"name": n, "kind": _kind(recipe_kind(n)), "about": about} for n, about in bundled_recipes().items()]
+    width = max(len(row["name"]) for row in rows)
+    lines = [f"{row['name']:<{width}}  {row['kind']:<8}  {row['about']}" for row in rows]
+    return Answer(rows, [*lines, "", "interlingua recipe show NAME > my.yaml   writes one with every key explained"])
+
+
+@app.command(cls=Verb)
+def show(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, debug: Debug = False) -> Answer:
+    """Print a whole recipe as YAML, each key explained.
+
+    Example:
+    interlingua recipe show topics > my.yaml
+    interlingua recipe show bible-tiny train.steps=200
+    """
+    from interlingua.recipe import bundled_recipes, show_recipe
+
+    recipe = _load(name, overrides)
+    about = bundled_recipes().get(name)
+    return Answer(recipe.model_dump(mode="json"), [*([f"# {about}"] if about else []), show_recipe(recipe)])
+
+
+@app.command(cls=Verb)
+def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, debug: Debug = False) -> Answer:
+    """Check that a recipe can run.
+
+    Its keys and values, what goes with what, and that its files are there.
+
+    Example:
+    interlingua recipe check topics
+    interlingua recipe check bible-tiny model.size=small
+    """
+    from interlingua.data import resolve
+    from interlingua.errors import RecipeError
+    from interlingua.pretrain import check_pretrain
+    from interlingua.recipe import FinetuneRecipe, PretrainRecipe
+    from interlingua.text.lines import check_file
+
+    recipe = _load(name, overrides)
+    if isinstance(recipe, PretrainRecipe):
+        check_pretrain(recipe)
+    elif isinstance(recipe, FinetuneRecipe) and not recipe.task.train:
+        raise RecipeError(
+            "a task without training files",
+            expected="task.train: [{path: FILE, lang: TAG}]",
+            where="task.train",
+            next_step=f"interlingua recipe show {name} > my.yaml, and fill in the files",
+        )
+    files = _files(recipe)
+    for file in files:
+        check_file(resolve(file))
+    known = {"recipe": name, "kind": _kind(type(recipe)), "files": files}
+    return Answer(known, [f"{name}: a {known['kind']} recipe that can run; {len(files)} file(s) found"])
+
+
+def _load(name: str, overrides: list[str] | None) -> Recipe:
+    from interlingua.recipe import load_recipe, recipe_kind
+
+    return load_recipe(name, recipe_kind(name), overrides or ())
+
+
+def _kind(kind: type[Recipe]) -> str:
+    return str(kind.model_fields["kind"].default)
+
+
+def _files(recipe: Recipe) -> list[Path]:
+    """All files that a recipe reads."""
+    from interlingua.recipe import FinetuneRecipe, PretrainRecipe
+
+    if isinstance(recipe, PretrainRecipe):
+        data = recipe.data
+        if data.shards is not None:
+            return []
+        targets = [pair.target_path for pair in data.pairs if pair.target_path]
+        return [*(text.path for text in data.texts), *(pair.path for pair in data.pairs), *targets, *data.parallel]
+    assert isinstance(recipe, FinetuneRecipe)
+    return [file.path for file in (*recipe.task.train, *recipe.task.dev, *recipe.task.test)]

@@ -1,0 +1,160 @@
+"""What a score must beat before it means anything, on the same split.
+
+- ``majority``: the most frequent training label everywhere;
+- ``tfidf``: TF-IDF character n-grams (1-4) and logistic regression, trained on the source language: what shared
+  spelling alone gives;
+- ``random``: the same network with random weights, taught the same way: what the architecture alone gives.
+
+For tagging, ``majority`` tags every word with the most frequent tag and ``tfidf`` reads the n-grams of the word and
+its two neighbours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interlingua.errors import RecipeError, nearest
+from interlingua.evaluate.run import evaluate
+from interlingua.recipe import TuneRecipe
+from interlingua.scores import Score
+from interlingua.tasks.base import Encoded
+from interlingua.tasks.classify import Classify
+from interlingua.tasks.tag import TaggedSentence
+
+if TYPE_CHECKING:
+    from interlingua.models.encoder import Encoder
+    from interlingua.train.loop import Progress
+    from interlingua.transfer.finetune import AnyExample, AnyTask
+
+__all__ = ["CONTROLS", "check_controls", "control_scores"]
+
+CONTROLS = ("majority", "tfidf", "random")
+
+
+def check_controls(kinds: Sequence[str]) -> None:
+    """Refuse a control that does not exist, before anything is measured.
+
+    Raises:
+        RecipeError: with the nearest name.
+    """
+    for kind in kinds:
+        if kind not in CONTROLS:
+            raise RecipeError(f"control {kind!r}{nearest(kind, CONTROLS)}", expected=f"one of {', '.join(CONTROLS)}")
+
+
+def control_scores(
+    task: AnyTask,
+    train_examples: Sequence[AnyExample],
+    examples: Sequence[AnyExample],
+    *,
+    kinds: Sequence[str] = CONTROLS,
+    encoder: Encoder | None = None,
+    tune: TuneRecipe | None = None,
+    seed: int = 0,
+    split: str = "test",
+    on_language: Callable[[str, int, int], None] | None = None,
+    on_step: Callable[[Progress], None] | None = None,
+) -> list[Score]:
+    """Scores of the controls.
+
+    Args:
+        task: labels and metric.
+        train_examples: what the task was taught with.
+        examples: what is scored.
+        kinds: which controls.
+        encoder: for ``random``: the network whose shape is used.
+        tune: for ``random``: how it is taught.
+        seed: of the random weights and the tuning.
+        split: name of the part, for the rows.
+        on_language: called before each language of ``random``.
+        on_step: called after each step of ``random``'s tuning.
+    """
+    check_controls(kinds)
+    scores: list[Score] = []
+    for kind in kinds:
+        if kind == "random":
+            scores += _random(task, train_examples, examples, encoder, tune, seed, split, on_language, on_step)
+            continue
+        predict = _majority(train_examples) if kind == "majority" else _tfidf(train_examples, seed)
+        groups: dict[str, list[AnyExample]] = {}
+        for example in examples:
+            groups.setdefault(example.lang, []).append(example)
+        for lang, rows in groups.items():
+            for metric, value in _score(task, predict(rows), rows).items():
+                scores.append(Score(kind, task.name, lang, split, metric, value, len(rows)))
+    return scores
+
+
+def _units(example: AnyExample) -> list[tuple[str, str]]:
+    """(text the control reads, label) for each thing that is classified."""
+    if isinstance(example, TaggedSentence):
+        words = ["", *example.words, ""]
+        return [
+            (f"{before}  {word} {word}  {after}", tag)
+            for before, word, after, tag in zip(words, words[1:], words[2:], example.tags, strict=False)
+        ]
+    text = example.text if example.text_pair is None else f"{example.text} \u241f {example.text_pair}"
+    return [(text, example.label)]
+
+
+def _majority(train_examples: Sequence[AnyExample]) -> Callable[[Sequence[AnyExample]], list[str]]:
+    most = Counter(label for e in train_examples for _, label in _units(e)).most_common(1)[0][0]
+    return lambda rows: [most for e in rows for _ in _units(e)]
+
+
+def _tfidf(train_examples: Sequence[AnyExample], seed: int) -> Callable[[Sequence[AnyExample]], list[str]]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    units = [unit for e in train_examples for unit in _units(e)]
+    model = make_pipeline(
+        TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True, min_df=2),
+        LogisticRegression(C=10.0, max_iter=500, random_state=seed),
+    )
+    model.fit([text for text, _ in units], [label for _, label in units])
+    return lambda rows: [str(label) for label in model.predict([text for e in rows for text, _ in _units(e)])]
+
+
+def _score(task: AnyTask, labels: Sequence[str], rows: Sequence[AnyExample]) -> dict[str, float]:
+    index = {label: i for i, label in enumerate(task.labels)}
+    predicted = np.array([index[label] for label in labels], dtype=np.int64)
+    gold = np.array([index.get(label, -2) for e in rows for _, label in _units(e)], dtype=np.int64)
+    nothing = np.zeros(0, dtype=np.int64)
+    if isinstance(task, Classify):
+        return task.score(predicted, [Encoded(nothing, rows[0].lang, gold[i : i + 1]) for i in range(len(gold))])
+    ends = np.cumsum([len(_units(e)) for e in rows])
+    cut = np.split(predicted, ends[:-1])
+    encoded = [Encoded(nothing, rows[0].lang, nothing, gold=g) for g in np.split(gold, ends[:-1])]
+    return task.score(cut, encoded)
+
+
+def _random(
+    task: AnyTask,
+    train_examples: Sequence[AnyExample],
+    examples: Sequence[AnyExample],
+    encoder: Encoder | None,
+    tune: TuneRecipe | None,
+    seed: int,
+    split: str,
+    on_language: Callable[[str, int, int], None] | None,
+    on_step: Callable[[Progress], None] | None,
+) -> list[Score]:
+    from interlingua.models.build import reinitialised
+    from interlingua.transfer.finetune import tune_once
+
+    if encoder is None:
+        raise RecipeError("control 'random' without an encoder", expected="encoder=", where="control_scores")
+    recipe = tune or TuneRecipe()
+    control: Any = replace(encoder, model=reinitialised(encoder.model, seed=seed))
+    tuned = tune_once(
+        control, task, train_examples, recipe.model_copy(update={"select": "last"}), seed=seed, on_step=on_step
+    )
+    return evaluate(
+        [tuned], examples, split=split, max_length=recipe.max_length, model="random", on_language=on_language
+    )

@@ -1,0 +1,131 @@
+"""Tuned models scored in every language there is.
+
+In: models of one task (one a seed) and labelled examples in any languages. Out: scores. Decisions: the frozen lower
+layers, which the seeds share, are run once a language; inference runs in bf16 where that is measured to be faster;
+``shift`` also scores every language after moving its mean onto the source's (Liu et al. 2020, arXiv 2010.10041;
+Libovický et al. 2020, arXiv 2004.05160): pooled states x of language L become
+
+    x - mean(x of L's unlabelled test texts) + mean(x of the source's)
+
+which uses no label. Price: the shift needs a batch of texts of the language, not a single one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interlingua.models.precision import for_inference, inference_dtype
+from interlingua.scores import Score
+from interlingua.tasks.base import Encoded, add_frozen_states
+from interlingua.tasks.classify import Classify
+from interlingua.tasks.tag import Tag
+
+if TYPE_CHECKING:
+    from interlingua.transfer.finetune import AnyExample, Tuned
+
+__all__ = ["evaluate"]
+
+
+def _by_language(examples: Sequence[AnyExample], first: str | None) -> dict[str, list[AnyExample]]:
+    found: dict[str, list[AnyExample]] = {}
+    if first is not None:
+        found[first] = []
+    for example in examples:
+        found.setdefault(example.lang, []).append(example)
+    return {lang: rows for lang, rows in found.items() if rows}
+
+
+def evaluate(
+    tuned: Sequence[Tuned],
+    examples: Sequence[AnyExample],
+    *,
+    split: str = "test",
+    max_length: int = 128,
+    shift: bool = False,
+    source: str = "en",
+    model: str = "tuned",
+    on_language: Callable[[str, int, int], None] | None = None,
+    on_encoded: Callable[[str, list[Encoded]], None] | None = None,
+) -> list[Score]:
+    """Score models in all languages of the examples.
+
+    Args:
+        tuned: models of one task, one a seed.
+        examples: labelled examples; each knows its language.
+        split: name of the part, for the rows.
+        max_length: longest example in tokens.
+        shift: also score with language means shifted onto the source's, as model ``MODEL+shift``.
+        source: language whose mean is the goal of the shift; must be among the examples for it.
+        model: name in the rows.
+        on_language: called as (language, done, all) before each language.
+        on_encoded: called with each language's tokenised examples, which hold the states of the frozen layers: whoever
+            wants more of the checkpoint's own states need not run those layers again.
+
+    Raises:
+        LabelError: a label that training never saw.
+    """
+    dtype = inference_dtype(tuned[0].model)
+    networks = [for_inference(tuned[0].model, dtype)]
+    networks += [for_inference(one.model, dtype, like=(tuned[0].model, networks[0])) for one in tuned[1:]]
+    frozen = {t.frozen_layers for t in tuned}
+    layers = frozen.pop() if len(frozen) == 1 else 0
+    groups = _by_language(examples, source if shift else None)
+    goals: list[Any] = [None] * len(tuned)
+    scores = []
+    for done, (lang, rows) in enumerate(groups.items()):
+        if on_language:
+            on_language(lang, done, len(groups))
+        task = tuned[0].task
+        encoded, _ = task.encode(rows, tuned[0].tokenizer, max_length=max_length)  # type: ignore[arg-type]
+        if layers:
+            encoded = add_frozen_states(networks[0], tuned[0].tokenizer, encoded, layers)
+        if on_encoded:
+            on_encoded(lang, encoded)
+        for i, (one, network) in enumerate(zip(tuned, networks, strict=True)):
+            found: dict[str, dict[str, float]] = {}
+            if isinstance(one.task, Classify):
+                pooled = one.task.pooled(network, encoded, one.tokenizer)
+                found[model] = one.task.score(one.task.predict_pooled(network, pooled), encoded)
+                if shift:
+                    if lang == source:
+                        goals[i] = pooled.mean(axis=0)
+                    if goals[i] is not None:
+                        moved = pooled - pooled.mean(axis=0) + goals[i]
+                        found[f"{model}+shift"] = one.task.score(one.task.predict_pooled(network, moved), encoded)
+            else:
+                found[model] = one.task.score(one.task.predict(network, encoded, one.tokenizer), encoded)
+                if shift:
+                    mean = _mean_state(one.task, network, encoded, one.tokenizer)
+                    if lang == source:
+                        goals[i] = mean
+                    if goals[i] is not None:
+                        predicted = one.task.predict(network, encoded, one.tokenizer, shift=goals[i] - mean)
+                        found[f"{model}+shift"] = one.task.score(predicted, encoded)
+            scores += [
+                Score(name, one.task.name, lang, split, metric, value, len(encoded), one.seed)
+                for name, values in found.items()
+                for metric, value in values.items()
+            ]
+    return scores
+
+
+def _mean_state(task: Tag, model: Any, examples: Sequence[Encoded], tokenizer: Any) -> Any:
+    """Mean over all tokens of the language of the states before the head, [D]."""
+    import torch
+
+    from interlingua.models.attention import encode
+    from interlingua.tasks.base import prediction_batches
+
+    total = np.zeros(model.config.hidden_size)
+    count = 0
+    with torch.inference_mode():
+        for _, chosen in prediction_batches([replace(e) for e in examples], tokenizer):
+            batch = task.batch(chosen, tokenizer).to(model.device)
+            states_ND = encode(model, batch)[batch.segments_BL > 0].float()
+            total += states_ND.sum(dim=0).cpu().numpy()
+            count += len(states_ND)
+    return (total / max(1, count)).astype(np.float32)

@@ -1,0 +1,32 @@
+"""Models: ``transformers`` classes, built by preset, opened by name, run on packed batches."""
+
+from interlingua.models.attention import ARCHITECTURES, architecture, block_mask, encode, hidden_states, pool_segments
+from interlingua.models.build import build_masked_lm, reinitialised
+from interlingua.models.checkpoint import open_checkpoint, save_checkpoint
+from interlingua.models.encoder import Encoder, load
+from interlingua.models.head import masked_logits, pooled_states, sequence_logits, token_logits
+from interlingua.models.pooling import add_mean_layer
+from interlingua.models.presets import PRESETS, Preset, preset
+
+__all__ = [
+    "ARCHITECTURES",
+    "PRESETS",
+    "Encoder",
+    "Preset",
+    "add_mean_layer",
+    "architecture",
+    "block_mask",
+    "build_masked_lm",
+    "encode",
+    "hidden_states",
+    "load",
+    "masked_logits",
+    "open_checkpoint",
+    "pool_segments",
+    "pooled_states",
+    "preset",
+    "reinitialised",
+    "save_checkpoint",
+    "sequence_logits",
+    "token_logits",
+]

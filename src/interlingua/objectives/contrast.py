@@ -1,0 +1,170 @@
+"""Translation ranking: a text's vector must be nearer to its translation's than to any other text's.
+
+In: linked segments, mean-pooled. Out: the InfoNCE loss in both directions, with an optional additive margin (Yang et
+al. 2019, arXiv 1902.08564; Feng et al. 2022, LaBSE, arXiv 2007.01852):
+
+    loss(i -> j) = -log  e^{(s_ij - m)/T} / ( e^{(s_ij - m)/T} + sum_{k in wrong(i)} e^{s_ik/T} )
+
+with cosine s, and wrong(i) all texts that are neither i nor a translation of i: those of the other side only
+(``negatives="other"``, the papers' form), or of both sides (``"both"``, the default: texts in i's own language are
+the harder negatives, and pushing them away leaves less language identity in the vectors).
+
+Decision: in-batch negatives make the loss of a row depend on all rows, so the batch cannot be split for gradient
+accumulation; the loop refuses that. Over ranks, vectors are gathered, so negatives are those of the global batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from interlingua.batch import Batch
+from interlingua.models.attention import encode, pool_segments
+from interlingua.objectives.base import Loss, Targets, at_least_float32
+from interlingua.shards.stream import Layout
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["TranslationRanking", "gather_with_gradient", "ranking_losses"]
+
+
+def ranking_losses(
+    vectors_SD: Tensor,
+    links_P2: Tensor,
+    *,
+    temperature: float,
+    margin: float,
+    negatives: str,
+    gather: bool = False,
+) -> Tensor:
+    """The losses of all links, first in the given direction, then in the other.
+
+    Args:
+        vectors_SD: one vector a segment, any length.
+        links_P2: rows (i, j), 0-based: segments that translate each other. All pairs of a group must be listed.
+        temperature: T.
+        margin: m.
+        negatives: ``"other"`` or ``"both"``.
+        gather: also use the vectors of all other ranks as wrong candidates.
+
+    Returns:
+        [2P].
+    """
+    unit_SD = F.normalize(vectors_SD, dim=-1)
+    first, second = links_P2.unbind(1)
+    side_S = torch.zeros(len(unit_SD), 1, dtype=unit_SD.dtype, device=unit_SD.device)
+    side_S[second] = 1
+    candidates_KD, side_K, offset = unit_SD, side_S, 0
+    if gather:
+        gathered, offset = gather_with_gradient(torch.cat([unit_SD, side_S], dim=1))
+        candidates_KD, side_K = gathered[:, :-1], gathered[:, -1:].detach()
+    similarity_SK = unit_SD @ candidates_KD.T / temperature
+    wrong_SK = torch.ones_like(similarity_SK, dtype=torch.bool)
+    own = torch.arange(len(unit_SD), device=unit_SD.device)
+    wrong_SK[own, own + offset] = False
+    wrong_SK[first, second + offset] = False
+    wrong_SK[second, first + offset] = False
+    if negatives == "other":
+        wrong_SK &= side_S != side_K.T
+    log_wrong_S = similarity_SK.masked_fill(~wrong_SK, -torch.inf).logsumexp(dim=1)
+    source, target = torch.cat([first, second]), torch.cat([second, first])
+    right = similarity_SK[source, target + offset] - margin / temperature
+    return torch.logaddexp(right, log_wrong_S[source]) - right
+
+
+class _Gather(torch.autograd.Function):
+    """All ranks' vectors in rank order; the gradient of this rank's slice comes back."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, vectors_SD: Tensor, sizes: list[int]) -> Tensor:
+        import torch.distributed as dist
+
+        rank = dist.get_rank()
+        padded = vectors_SD.new_zeros(max(sizes), vectors_SD.shape[1])
+        padded[: len(vectors_SD)] = vectors_SD
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        ctx.slice = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))  # type: ignore[attr-defined]
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
+        import torch.distributed as dist
+
+        (gradient,) = gradients
+        total = gradient.contiguous().clone()
+        dist.all_reduce(total)
+        return total[ctx.slice], None  # type: ignore[attr-defined]
+
+
+def gather_with_gradient(vectors_SD: Tensor) -> tuple[Tensor, int]:
+    """Vectors of all ranks [sum of S, D], and where this rank's begin; the identity where there is one rank."""
+    import torch.distributed as dist
+
+    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        return vectors_SD, 0
+    counts = [torch.zeros(1, dtype=torch.long, device=vectors_SD.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(counts, torch.tensor([len(vectors_SD)], device=vectors_SD.device))
+    sizes = [int(c) for c in counts]
+    gathered: Tensor = _Gather.apply(vectors_SD, sizes)  # type: ignore[no-untyped-call]
+    return gathered, sum(sizes[: dist.get_rank()])
+
+
+class TranslationRanking:
+    """Rank translations first among the texts of the batch.
+
+    Args:
+        temperature: T.
+        margin: m, taken off true pairs.
+        languages: languages drawn of each translation group.
+        negatives: ``"both"`` or ``"other"``.
+        pooling: ``"mean"`` or ``"first"``.
+    """
+
+    name = "contrast"
+    splittable = False
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 0.05,
+        margin: float = 0.0,
+        languages: int = 2,
+        negatives: str = "both",
+        pooling: str = "mean",
+    ) -> None:
+        self.temperature = temperature
+        self.margin = margin
+        self.negatives = negatives
+        self.pooling = pooling
+        self.layout = Layout("apart", languages=languages)
+
+    def prepare(self, batch: Batch, generator: np.random.Generator) -> Targets:
+        """Nothing is hidden; one prediction a direction of a link."""
+        return Targets(batch.tokens_BL, None, 2 * len(batch.links_P2))
+
+    def rows(self, targets: Targets, batch: Batch, start: int, stop: int) -> Targets:
+        """The whole only: see ``splittable``."""
+        return targets
+
+    def loss(self, model: PreTrainedModel, batch: Batch, targets: Targets) -> Loss:
+        """Summed ranking loss over all links, both directions."""
+        vectors_SD = pool_segments(encode(model, batch), batch, how=self.pooling)
+        languages_S = torch.zeros(batch.segments + 1, dtype=torch.long, device=vectors_SD.device)
+        languages_S[batch.segments_BL.reshape(-1)] = batch.languages_BL.reshape(-1)
+        links_P2 = batch.links_P2 - 1
+        each = ranking_losses(
+            at_least_float32(vectors_SD),
+            links_P2,
+            temperature=self.temperature,
+            margin=self.margin,
+            negatives=self.negatives,
+            gather=True,
+        )
+        pairs = torch.cat([links_P2[:, 1], links_P2[:, 0]])
+        return Loss(each.sum(), each.shape[0], each.detach(), languages_S[1:][pairs])

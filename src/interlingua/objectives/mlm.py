@@ -1,0 +1,78 @@
+"""Masked language modelling (Devlin et al. 2019), and over joined pairs translation LM (Conneau and Lample 2019).
+
+The two share everything but the layout of the batch: TLM sees a sentence and its translation as one segment, masks
+both sides, restarts positions at the second side and marks languages where the model has language embeddings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch.nn.functional as F  # noqa: N812
+
+from interlingua.batch import Batch
+from interlingua.models.attention import encode
+from interlingua.models.head import masked_logits
+from interlingua.objectives.base import Loss, Targets, at_least_float32
+from interlingua.objectives.masking import IGNORED, Masking
+from interlingua.shards.stream import Layout
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["MaskedLM", "TranslationLM"]
+
+
+class MaskedLM:
+    """Predict hidden tokens of single texts.
+
+    Args:
+        masking: which tokens are hidden.
+    """
+
+    name = "mlm"
+    layout = Layout("single")
+    splittable = True
+
+    def __init__(self, masking: Masking) -> None:
+        self.masking = masking
+
+    def prepare(self, batch: Batch, generator: np.random.Generator) -> Targets:
+        """Corrupt the batch."""
+        return self.masking.apply(batch, generator)
+
+    def rows(self, targets: Targets, batch: Batch, start: int, stop: int) -> Targets:
+        """Targets of some rows."""
+        assert targets.labels_BL is not None
+        labels = targets.labels_BL[start:stop]
+        return Targets(targets.tokens_BL[start:stop], labels, int((labels != IGNORED).sum()))
+
+    def loss(self, model: PreTrainedModel, batch: Batch, targets: Targets) -> Loss:
+        """Summed cross-entropy over the hidden tokens, logits computed only there."""
+        assert targets.labels_BL is not None
+        chosen_BL = targets.labels_BL != IGNORED
+        states_BLD = encode(model, replace(batch, tokens_BL=targets.tokens_BL))
+        logits_NV = masked_logits(model, states_BLD, chosen_BL)
+        each_N = F.cross_entropy(
+            at_least_float32(logits_NV),
+            targets.labels_BL[chosen_BL],
+            reduction="none",
+        )
+        return Loss(each_N.sum(), each_N.shape[0], each_N.detach(), batch.languages_BL[chosen_BL])
+
+
+class TranslationLM(MaskedLM):
+    """Predict hidden tokens of a sentence and its translation from both.
+
+    Args:
+        masking: which tokens are hidden.
+        restart_positions: positions of the second side start at 0 again (as in XLM).
+    """
+
+    name = "tlm"
+
+    def __init__(self, masking: Masking, *, restart_positions: bool = True) -> None:
+        super().__init__(masking)
+        self.layout = Layout("joined", restart_positions=restart_positions)

@@ -1,0 +1,238 @@
+"""From a recipe to an encoder: text -> vocabulary -> shards -> batches -> checkpoint.
+
+In: a :class:`~interlingua.recipe.PretrainRecipe` and a run folder. Out: the run folder with ``vocab/``, ``shards/``,
+``checkpoints/``. Decision: each stage leaves a finished folder and is skipped when it is there, so a killed run goes
+on where it was with the same command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from interlingua.corpus import corpus_items, sample_corpus
+from interlingua.errors import RecipeError
+from interlingua.recipe import ContrastRecipe, DataRecipe, PretrainRecipe, TLMRecipe, VocabRecipe, to_yaml
+from interlingua.run import Run, atomic_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from interlingua.shards.read import ShardSet
+    from interlingua.shards.stream import Stream
+    from interlingua.train.heldout import HeldOut
+    from interlingua.train.loop import Progress, TrainResult
+
+__all__ = ["PretrainResult", "check_pretrain", "pretrain", "train_vocabulary_stage", "write_shards_stage"]
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PretrainResult:
+    """A pretraining run's outcome.
+
+    Attributes:
+        folder: the run folder.
+        checkpoint: its last checkpoint.
+        training: how the loop ended.
+        languages: canonical tags in stream order.
+        drawn: texts drawn by this process, per language.
+        cut_tokens: tokens cut because a text was longer than a row.
+    """
+
+    folder: Path
+    checkpoint: Path
+    training: TrainResult
+    languages: list[str]
+    drawn: dict[str, int]
+    cut_tokens: int
+
+
+def check_pretrain(recipe: PretrainRecipe) -> None:
+    """Refuse what cannot run, before anything does.
+
+    Raises:
+        RecipeError: no text; objectives that need translations without any; language embeddings for a class that has
+            none; a row longer than the network's positions; accumulation with in-batch negatives.
+    """
+    data, model, train = recipe.data, recipe.model, recipe.train
+    if not (data.shards or data.texts or data.pairs or data.parallel):
+        raise RecipeError("a recipe without text", expected="data.texts, data.pairs, data.parallel or data.shards",
+                          where="data")  # fmt: skip
+    needs_pairs = [o.type for o in recipe.objectives if isinstance(o, (TLMRecipe, ContrastRecipe)) and o.weight]
+    if needs_pairs and not (data.shards or data.pairs or data.parallel):
+        raise RecipeError(
+            f"objective {needs_pairs[0]!r} without translations",
+            expected="data.pairs or data.parallel",
+            where="objectives",
+            next_step="add translation pairs, or use mlm alone",
+        )
+    if train.row_length > model.positions:
+        raise RecipeError(
+            f"train.row_length = {train.row_length} with model.positions = {model.positions}",
+            expected="rows no longer than the network's positions",
+            where="train.row_length",
+        )
+    if model.language_embeddings and model.family == "modernbert":
+        raise RecipeError(
+            "language_embeddings = true for modernbert",
+            expected="a class with token types (bert, xlm-roberta)",
+            where="model.language_embeddings",
+            next_step="set model.language_embeddings=false or model.family=bert",
+        )
+    if train.accumulate > 1 and any(isinstance(o, ContrastRecipe) and o.weight for o in recipe.objectives):
+        raise RecipeError(
+            f"train.accumulate = {train.accumulate} with objective 'contrast'",
+            expected="1: its negatives are the whole batch's",
+            where="train.accumulate",
+            next_step="set train.accumulate=1, or make train.batch_tokens smaller",
+        )
+
+
+def train_vocabulary_stage(recipe: VocabRecipe, data: DataRecipe, folder: Path, *, seed: int, say: Say) -> Path:
+    """Train the vocabulary into ``folder``, unless it is there or the recipe names a finished one."""
+    from interlingua.vocab.train import save_vocabulary, train_vocabulary
+
+    if recipe.path is not None:
+        return recipe.path
+    if (folder / "tokenizer.json").exists():
+        return folder
+    sample = sample_corpus(data, characters=recipe.sample_characters, seed=seed)
+    total = sum(sample.characters.values())
+    say(f"read {sum(sample.counts.values()):,} texts, {total / 1e6:.1f} M characters, {len(sample.counts)} languages")
+    tokenizer = train_vocabulary(
+        sample.texts,
+        kind=recipe.kind,
+        size=recipe.size,
+        exponent=recipe.exponent,
+        sample_characters=recipe.sample_characters,
+        byte_fallback=recipe.byte_fallback,
+        lowercase=recipe.lowercase,
+        seed=seed,
+    )
+    with atomic_folder(folder) as temporary:
+        save_vocabulary(tokenizer, temporary)
+    say(f"vocabulary: {tokenizer.get_vocab_size():,} entries, {recipe.kind}")
+    return folder
+
+
+def write_shards_stage(
+    recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerBase, folder: Path, *, say: Say, workers: int = 1
+) -> Path:
+    """Write the shards into ``folder``, unless they are there or the recipe names finished ones."""
+    from interlingua.shards.read import MANIFEST
+    from interlingua.shards.write import write_shards
+
+    if recipe.data.shards is not None:
+        return recipe.data.shards
+    if (folder / "train" / MANIFEST).exists():
+        return folder
+    languages = sorted(sample_corpus(recipe.data, characters=0, seed=0).counts)
+    report = write_shards(
+        folder,
+        corpus_items(recipe.data),
+        tokenizer,
+        languages,
+        unit_tokens=recipe.data.unit_tokens,
+        held_out=recipe.data.held_out,
+        workers=workers,
+    )
+    say(
+        f"shards: {report.units['train']:,} units, {report.tokens['train'] / 1e6:.2f} M tokens"
+        f" (held out: {report.units.get('held-out', 0):,} units; {report.split_documents:,} documents split,"
+        f" {report.cut_tokens:,} tokens of long translations cut, {report.empty} empty)"
+    )
+    return folder
+
+
+def _stream(recipe: PretrainRecipe, shards: ShardSet, tokenizer: PreTrainedTokenizerBase) -> Stream:
+    from interlingua.shards.stream import Stream
+
+    return Stream(
+        shards,
+        tokenizer,
+        seed=recipe.seed,
+        batch_tokens=recipe.train.batch_tokens,
+        row_length=recipe.train.row_length,
+        exponent=recipe.data.exponent,
+        weights=recipe.data.weights,
+        pivot=recipe.data.pivot,
+    )
+
+
+def pretrain(
+    recipe: PretrainRecipe,
+    out: Path | None = None,
+    *,
+    say: Say = lambda text: None,
+    on_step: Callable[[Progress], None] | None = None,
+    workers: int = 1,
+) -> PretrainResult:
+    """Run a pretraining recipe.
+
+    Args:
+        recipe: what to do.
+        out: run folder, ``runs/NAME`` by default; a run of the same recipe there is resumed.
+        say: told in a line what a stage did.
+        on_step: called after every step.
+        workers: processes that write shards.
+
+    Raises:
+        RecipeError: the recipe cannot run.
+        DataError, LanguageError, VocabularyError, ShardError, RunError, SaveError: as their names say.
+    """
+    from interlingua.models.build import build_masked_lm, set_output_prior
+    from interlingua.models.checkpoint import open_tokenizer
+    from interlingua.objectives.build import build_mixture
+    from interlingua.shards.format import fingerprint
+    from interlingua.shards.read import ShardSet
+    from interlingua.train.heldout import held_out_losses
+    from interlingua.train.loop import train
+
+    check_pretrain(recipe)
+    out = out or Path("runs") / recipe.name
+    with Run(out, to_yaml(recipe)) as run:
+        vocab = train_vocabulary_stage(recipe.vocab, recipe.data, out / "vocab", seed=recipe.seed, say=say)
+        tokenizer = open_tokenizer(vocab)
+        folder = write_shards_stage(recipe, tokenizer, out / "shards", say=say, workers=workers)
+        vocabulary = fingerprint(tokenizer.backend_tokenizer)
+        shards = ShardSet(folder / "train", vocabulary=vocabulary)
+        stream = _stream(recipe, shards, tokenizer)
+        mixture = build_mixture(recipe.objectives, tokenizer, how=recipe.mix, seed=recipe.seed)
+        for objective in mixture.objectives:
+            stream.plan(objective.layout)  # refuses before the first step what has no data
+        held_out_folder = folder / "held-out"
+        held_out_stream = (
+            _stream(recipe, ShardSet(held_out_folder, vocabulary=vocabulary), tokenizer)
+            if (held_out_folder / "manifest.json").exists()
+            else None
+        )
+
+        def evaluate(model: PreTrainedModel) -> HeldOut:
+            assert held_out_stream is not None
+            return held_out_losses(model, held_out_stream, mixture.objectives, seed=recipe.seed)
+
+        model = build_masked_lm(recipe.model, tokenizer, shards.languages, seed=recipe.seed)
+        set_output_prior(model, shards.token_counts(len(tokenizer)))
+        # Which vector is a text's: whoever tunes or probes the checkpoint asks its config.
+        ranking = [o for o in recipe.objectives if isinstance(o, ContrastRecipe) and o.weight]
+        if ranking:
+            model.config.interlingua_pooling = ranking[0].pooling
+        parameters = sum(p.numel() for p in model.parameters())
+        say(f"network: {type(model).__name__}, {parameters / 1e6:.1f} M parameters, {len(shards.languages)} languages")
+        result = train(
+            model,
+            tokenizer,
+            stream,
+            mixture,
+            recipe.train,
+            seed=recipe.seed,
+            run=run,
+            evaluate=evaluate if held_out_stream else None,
+            on_step=on_step,
+        )
+        assert result.checkpoint is not None  # a run folder was given
+        return PretrainResult(out, result.checkpoint, result, shards.languages, stream.drawn, stream.cut_tokens)

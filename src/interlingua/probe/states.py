@@ -1,0 +1,63 @@
+"""Sentence vectors from any layer, streamed.
+
+In: an encoder and texts. Out: mean-pooled states of the layers asked for. Decision: texts are run sorted by length
+and only pooled vectors are kept, so memory is texts x layers x width, not tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from interlingua.errors import RecipeError
+from interlingua.models.attention import hidden_states, pool_segments
+from interlingua.models.encoder import Encoder, length_sorted_batches
+from interlingua.models.precision import for_inference, inference_dtype
+
+__all__ = ["sentence_states"]
+
+
+def sentence_states(
+    encoder: Encoder,
+    texts: Sequence[str],
+    *,
+    layers: Sequence[int] | None = None,
+    batch_tokens: int = 2048,
+    progress: Callable[[int], Any] | None = None,
+) -> NDArray[np.float32]:
+    """Mean-pooled states by layer.
+
+    Args:
+        encoder: any encoder.
+        texts: N texts.
+        layers: layer numbers (0: embeddings; negative from the top); the last one if None.
+        batch_tokens: tokens a forward pass.
+        progress: called with the number of texts done since the last call.
+
+    Returns:
+        float32 [layers, N, D].
+
+    Raises:
+        RecipeError: a layer the network does not have.
+    """
+    count = encoder.model.config.num_hidden_layers + 1
+    wanted = [-1] if layers is None else list(layers)
+    for layer in wanted:
+        if not -count <= layer < count:
+            raise RecipeError(f"layer {layer}", expected=f"0 (embeddings) to {count - 1}", where="layers")
+    model = for_inference(encoder.model, inference_dtype(encoder.model))
+    token_lists = encoder.tokenize(texts)
+    out = np.zeros((len(wanted), len(texts), model.config.hidden_size), dtype=np.float32)
+    with torch.inference_mode():
+        for indices, batch in length_sorted_batches(token_lists, encoder.tokenizer, batch_tokens=batch_tokens):
+            batch = batch.to(model.device)
+            states = hidden_states(model, batch)
+            for row, layer in enumerate(wanted):
+                out[row, indices] = pool_segments(states[layer].float(), batch).cpu().numpy()
+            if progress:
+                progress(len(indices))
+    return out

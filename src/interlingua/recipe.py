@@ -1,0 +1,579 @@
+"""Typed recipes.
+
+In: YAML files, and ``key.sub=value`` words from the command line. Out: frozen pydantic trees that say everything a
+run needs, which are saved whole beside its result. Decision: unknown keys are errors with the nearest known key,
+values are checked before anything runs, and the text under a field is its documentation everywhere (``--help``,
+``recipe show``, the site). Price: a new option is a field here, never a loose keyword.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from interlingua.errors import RecipeError, nearest
+from interlingua.languages import canonical
+
+__all__ = [
+    "ContrastRecipe",
+    "DataRecipe",
+    "FinetuneRecipe",
+    "MLMRecipe",
+    "ModelRecipe",
+    "ObjectiveRecipe",
+    "PretrainRecipe",
+    "Recipe",
+    "TLMRecipe",
+    "TaskRecipe",
+    "TrainRecipe",
+    "TuneRecipe",
+    "VocabRecipe",
+    "bundled_recipes",
+    "load_recipe",
+    "show_recipe",
+    "to_yaml",
+]
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Recipe(BaseModel):
+    """Base of all recipe sections: frozen, no unknown keys, documented by the text under each field."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class VocabRecipe(Recipe):
+    """A shared subword vocabulary."""
+
+    path: Path | None = None
+    """A folder with a finished vocabulary; when given, the other fields are not used."""
+    kind: Literal["bpe", "wordpiece", "unigram", "byte-bpe"] = "bpe"
+    """Algorithm: bpe, wordpiece, unigram, or byte-bpe (byte-level BPE)."""
+    size: Positive = 16_000
+    """Number of entries, specials and bytes included."""
+    exponent: Share = 0.7
+    """S of p^S: how languages share the training sample (mBERT 0.7, XLM-R 0.3)."""
+    sample_characters: Positive = 20_000_000
+    """Characters drawn for training the vocabulary."""
+    lowercase: bool = False
+    """Fold upper case to lower case."""
+    byte_fallback: bool = True
+    """Spell unknown characters as bytes (bpe, unigram)."""
+
+
+class TextSource(Recipe):
+    """A file of texts in one language."""
+
+    path: Path
+    """txt, jsonl[.gz|.zst], parquet, tsv[.zst]."""
+    lang: str | None = None
+    """Language tag; needed unless every row has its own."""
+
+    @field_validator("lang")
+    @classmethod
+    def _canonical(cls, tag: str | None) -> str | None:
+        return canonical(tag) if tag else None
+
+
+class PairSource(Recipe):
+    """A file of translation pairs."""
+
+    path: Path
+    """tsv[.zst], jsonl or tmx; for Moses the source side, with `target_path` beside it."""
+    source_lang: str
+    """Language of the first side."""
+    target_lang: str
+    """Language of the second side."""
+    target_path: Path | None = None
+    """Moses format: the file with the second side."""
+
+    @field_validator("source_lang", "target_lang")
+    @classmethod
+    def _canonical(cls, tag: str) -> str:
+        return canonical(tag)
+
+
+class DataRecipe(Recipe):
+    """What is trained on, and in which proportions."""
+
+    shards: Path | None = None
+    """A folder written by `shards write`; when given, no source below is read."""
+    texts: tuple[TextSource, ...] = ()
+    """Monolingual files."""
+    pairs: tuple[PairSource, ...] = ()
+    """Bilingual files."""
+    parallel: tuple[Path, ...] = ()
+    """Multi-parallel TSV files: a column `id` and a column a language."""
+    exponent: Share = 0.7
+    """S of p^S: how languages share the batches."""
+    weights: dict[str, float] = Field(default_factory=dict)
+    """Fixed shares per language instead of p^S; languages left out are not drawn."""
+    pivot: str | None = "en"
+    """Translation pairs are drawn with this language on one side where it is there; none: any two."""
+    held_out: Share = 0.01
+    """Share of the texts kept for the held-out loss; translations of one another stay together."""
+    unit_tokens: Positive = 126
+    """Longest unit in a shard, in tokens; longer documents are split at word starts."""
+
+    @field_validator("pivot")
+    @classmethod
+    def _canonical(cls, tag: str | None) -> str | None:
+        return canonical(tag) if tag else None
+
+    @field_validator("weights")
+    @classmethod
+    def _canonical_weights(cls, weights: dict[str, float]) -> dict[str, float]:
+        return {canonical(tag): weight for tag, weight in weights.items()}
+
+
+class ModelRecipe(Recipe):
+    """The network."""
+
+    family: Literal["bert", "xlm-roberta", "modernbert"] = "bert"
+    """Class of transformers: bert, xlm-roberta, modernbert."""
+    size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "mini"
+    """Dial for width and depth: tiny 128x2, mini 256x4, small 384x6, medium 512x8, base 768x12, large 1024x24."""
+    hidden: Positive | None = None
+    """Width, if not the preset's."""
+    layers: Positive | None = None
+    """Depth, if not the preset's."""
+    heads: Positive | None = None
+    """Attention heads, if not one per 64 of width."""
+    feed_forward: Positive | None = None
+    """Inner width of the feed-forward block, if not the preset's."""
+    positions: Positive = 512
+    """Longest text in tokens."""
+    dropout: Share = 0.0
+    """Dropout everywhere. 0 is free; any other value costs a small model a third of its speed on a CPU."""
+    tie_embeddings: bool = True
+    """Share one table between input tokens and the LM head's output; untied costs a second table."""
+    language_embeddings: bool = False
+    """Mark languages by token_type_ids (bert, xlm-roberta)."""
+
+
+class MaskingRecipe(Recipe):
+    """Which tokens are hidden and what stands in their place."""
+
+    rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.15
+    """Share of maskable tokens that are predicted."""
+    unit: Literal["token", "word"] = "token"
+    """Hide single tokens, or whole words."""
+    mask: Share = 0.8
+    """Of those: share replaced by the mask token ..."""
+    random: Share = 0.1
+    """... by a random token; the rest stays as it is."""
+
+    @model_validator(mode="after")
+    def _split(self) -> MaskingRecipe:
+        if self.mask + self.random > 1 + 1e-9:
+            raise ValueError(f"mask + random = {self.mask + self.random:g}, more than 1")
+        return self
+
+
+class MLMRecipe(MaskingRecipe):
+    """Masked language modelling on single texts."""
+
+    type: Literal["mlm"] = "mlm"
+    """Which objective."""
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight in the mixture."""
+
+
+class TLMRecipe(MaskingRecipe):
+    """Translation language modelling: masked LM over a joined pair (XLM)."""
+
+    type: Literal["tlm"] = "tlm"
+    """Which objective."""
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight in the mixture."""
+    restart_positions: bool = True
+    """Positions restart at the second side."""
+
+
+class ContrastRecipe(Recipe):
+    """Translation ranking: a text's vector must be nearest to its translation's."""
+
+    type: Literal["contrast"] = "contrast"
+    """Which objective."""
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight in the mixture."""
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    """Similarities are divided by it."""
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    """Taken off the similarity of true pairs (additive margin softmax)."""
+    languages: Annotated[int, Field(ge=2)] = 2
+    """Languages drawn of each multi-parallel group; 2 for bilingual data."""
+    negatives: Literal["both", "other"] = "both"
+    """Wrong candidates: texts of the other side only, or of both sides."""
+    pooling: Literal["mean", "first"] = "mean"
+    """How token states become a sentence vector."""
+
+
+ObjectiveRecipe = Annotated[MLMRecipe | TLMRecipe | ContrastRecipe, Field(discriminator="type")]
+
+
+class TrainRecipe(Recipe):
+    """The loop."""
+
+    steps: Positive = 10_000
+    """Optimiser steps."""
+    batch_tokens: Positive = 8_192
+    """Tokens a step, about (a step is a fixed number of texts)."""
+    row_length: Positive = 128
+    """Tokens a packed row."""
+    accumulate: Positive = 1
+    """Parts a batch is computed in; the result does not depend on it, the memory does."""
+    lr: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak learning rate."""
+    embedding_lr: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate of the token embeddings; none: the same. Rows are touched rarely and bear a higher one."""
+    warmup: Share = 0.05
+    """Share of the steps over which the rate rises."""
+    schedule: Literal["linear", "cosine", "wsd", "constant"] = "linear"
+    """How the rate falls; wsd: flat, then down over the last `decay` share."""
+    decay: Share = 0.2
+    """wsd: share of the steps over which the rate falls to 0."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """AdamW's, on matrices only."""
+    beta1: Share = 0.9
+    """AdamW."""
+    beta2: Share = 0.98
+    """AdamW."""
+    epsilon: Annotated[float, Field(gt=0)] = 1e-6
+    """AdamW."""
+    clip: Annotated[float, Field(ge=0)] = 1.0
+    """Largest norm of the gradient; 0 switches clipping off."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 on a GPU, fp32 on a CPU (where bf16 is slower for small models)."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of the CPU; 0 measures which number is fastest for this network."""
+    evaluate_every: Positive = 1_000
+    """Steps between held-out evaluations."""
+    save_every: Positive = 1_000
+    """Steps between checkpoints."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """Stop after this many evaluations without a better mean held-out loss; 0 never stops early."""
+
+
+class PretrainRecipe(Recipe):
+    """From text to an encoder."""
+
+    kind: Literal["pretrain"] = "pretrain"
+    """Which verb runs it."""
+    name: str = "pretrain"
+    """Name of the run; its folder is runs/NAME unless --out says otherwise."""
+    seed: int = 0
+    """Everything random follows from it."""
+    data: DataRecipe = DataRecipe()
+    vocab: VocabRecipe = VocabRecipe()
+    model: ModelRecipe = ModelRecipe()
+    objectives: Annotated[tuple[ObjectiveRecipe, ...], Field(min_length=1)] = (MLMRecipe(),)
+    """What is learnt; more than one makes a mixture."""
+    mix: Literal["sample", "sum"] = "sample"
+    """Draw one objective a step by weight, or add all of them up every step."""
+    train: TrainRecipe = TrainRecipe()
+
+
+class LabelledFile(Recipe):
+    """Labelled examples of one language, or of many if the file has a `lang` column."""
+
+    path: Path
+    """csv, tsv[.zst], jsonl[.zst] (classify); two-column or CoNLL-U files [.zst] (tag)."""
+    lang: str | None = None
+    """Language tag, unless the rows have their own."""
+    split: str | None = None
+    """Only rows whose `split` column says so."""
+
+    @field_validator("lang")
+    @classmethod
+    def _canonical(cls, tag: str | None) -> str | None:
+        return canonical(tag) if tag else None
+
+
+class TaskRecipe(Recipe):
+    """A task with its files."""
+
+    type: Literal["classify", "tag"] = "classify"
+    """classify: one or two texts, one label. tag: a label a word."""
+    name: str = "task"
+    """Shown in tables."""
+    train: tuple[LabelledFile, ...] = ()
+    """What is taught, in the source language(s)."""
+    dev: tuple[LabelledFile, ...] = ()
+    """For choosing the epoch; source language only, unless target development data is really at hand."""
+    test: tuple[LabelledFile, ...] = ()
+    """What is scored, per language."""
+    text: str = "text"
+    """classify: column of the text."""
+    text_pair: str | None = None
+    """classify: column of the second text, if there are two."""
+    label: str = "label"
+    """classify: column of the label."""
+    tags: Literal["iob2", "pos"] = "pos"
+    """tag: entity spans (IOB2, span F1) or one tag a word (accuracy)."""
+    metric: Literal["accuracy", "macro_f1", "span_f1"] | None = None
+    """Main metric; by default accuracy, and span_f1 for iob2."""
+
+
+class TuneRecipe(Recipe):
+    """How a task is taught."""
+
+    epochs: Positive = 5
+    """Passes over the training examples."""
+    batch_size: Positive = 32
+    """Examples a step."""
+    lr: Annotated[float, Field(gt=0)] = 5e-5
+    """Peak learning rate of the network."""
+    head_lr: Annotated[float, Field(gt=0)] | None = 1e-3
+    """Learning rate of the new head; none: the same as the network's."""
+    warmup: Share = 0.1
+    """Share of the steps over which the rate rises."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """AdamW's, on matrices only."""
+    dropout: Share | None = 0.0
+    """Dropout in the network while tuning; none: as the checkpoint says."""
+    freeze: Literal["none", "embeddings", "all"] | int = "embeddings"
+    """Frozen part: none, embeddings, that many lowest layers (embeddings included), or all but the head."""
+    max_length: Positive = 128
+    """Longest example in tokens; what is cut is counted."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of the CPU; 0 measures."""
+    device: str = "auto"
+    """auto, cpu, cuda, ..."""
+    select: Literal["last", "source-dev", "target-dev"] = "last"
+    """Which epoch is kept: the last, or the best on the dev files of the source or of all languages."""
+
+
+class FinetuneRecipe(Recipe):
+    """A task taught in its source language(s) and scored in every language there is."""
+
+    kind: Literal["finetune"] = "finetune"
+    """Which verb runs it."""
+    name: str = "finetune"
+    """Name of the run."""
+    model: str = "e5-small"
+    """Short name, hub id, checkpoint folder or run folder."""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    """One tuned model a seed; scores are given as mean and spread over them."""
+    task: TaskRecipe = TaskRecipe()
+    tune: TuneRecipe = TuneRecipe()
+
+
+R = TypeVar("R", bound=Recipe)
+KINDS: dict[str, type[Recipe]] = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with the booleans of its version 1.2: ``no`` is Norwegian, not false."""
+
+
+_BOOL = "tag:yaml.org,2002:bool"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+def bundled_recipes() -> dict[str, str]:
+    """Names of the recipes inside the package, with the first comment line of each."""
+    folder = files("interlingua.data").joinpath("recipes")
+    found = {}
+    for file in sorted(folder.iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".yaml"):
+            first = file.read_text(encoding="utf-8").splitlines()[0]
+            found[file.name.removesuffix(".yaml")] = first.lstrip("# ")
+    return found
+
+
+def _read(source: str | Path) -> tuple[dict[str, Any], str]:
+    path = Path(source)
+    if path.is_file():
+        try:
+            text, where = path.read_text(encoding="utf-8"), str(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise RecipeError(
+                f"a recipe that cannot be read: {error}", expected="a UTF-8 file", where=str(path)
+            ) from error
+    else:
+        names = bundled_recipes()
+        if str(source) not in names:
+            raise RecipeError(
+                f"no recipe {str(source)!r}{nearest(str(source), names)}",
+                expected=f"a YAML file or one of {', '.join(names)}",
+                next_step="interlingua recipe list",
+            )
+        where = f"bundled recipe {source}"
+        text = files("interlingua.data").joinpath("recipes", f"{source}.yaml").read_text(encoding="utf-8")
+    try:
+        tree = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise RecipeError(f"not YAML: {getattr(error, 'problem', error)!r}", where=f"{where}{line}") from error
+    if tree is None:
+        tree = {}
+    if not isinstance(tree, dict):
+        raise RecipeError(f"a {type(tree).__name__} at the top", expected="keys and values", where=where)
+    return tree, where
+
+
+def _enter(node: Any, key: str, default: Any, word: str) -> Any:
+    """The section or list under ``key``, made where it is missing."""
+    if isinstance(node, list):
+        if not key.isdigit() or int(key) >= len(node):
+            raise RecipeError(f"override {word!r}: no item {key!r} of {len(node)}", where="command line")
+        inner = node[int(key)]
+    else:
+        # A list that only the defaults have is spelt out, so that its items have numbers.
+        inner = node.setdefault(key, copy.deepcopy(default) if isinstance(default, list) else {})
+    if not isinstance(inner, (dict, list)):
+        raise RecipeError(f"override {word!r}: {key!r} is a value, not a section", where="command line")
+    return inner
+
+
+def _override(tree: dict[str, Any], words: Sequence[str], defaults: Mapping[str, Any]) -> None:
+    for word in words:
+        path, equals, value = word.partition("=")
+        if not equals or not path:
+            raise RecipeError(f"override {word!r}", expected="key.sub=value", where="command line")
+        node: Any = tree
+        default: Any = defaults
+        *parents, last = path.split(".")
+        for key in parents:
+            default = default.get(key) if isinstance(default, Mapping) else None
+            node = _enter(node, key, default, word)
+        try:
+            parsed = yaml.load(value, Loader=_Loader)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"override {word!r}: the value is not YAML", where="command line") from error
+        if isinstance(node, list):
+            if not last.isdigit() or int(last) >= len(node):
+                raise RecipeError(f"override {word!r}: no item {last!r} of {len(node)}", where="command line")
+            node[int(last)] = parsed
+        else:
+            node[last] = parsed
+
+
+def _section(kind: type[Recipe], location: Sequence[str | int]) -> type[Recipe] | None:
+    """The recipe class that holds the last key of a location, for the did-you-mean."""
+    current: type[Recipe] | None = kind
+    for key in location[:-1]:
+        if current is None:
+            return None
+        if isinstance(key, int):
+            continue
+        field = current.model_fields.get(key)
+        if field is None:
+            by_tag = [c for c in (MLMRecipe, TLMRecipe, ContrastRecipe) if c.model_fields["type"].default == key]
+            current = by_tag[0] if by_tag else None
+            continue
+        inside = list(_recipe_types(field.annotation))
+        current = inside[0] if inside else None
+    return current
+
+
+def _recipe_types(annotation: Any) -> Iterator[type[Recipe]]:
+    if isinstance(annotation, type) and issubclass(annotation, Recipe):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _recipe_types(argument)
+
+
+def _explain(error: ValidationError, kind: type[Recipe], where: str) -> RecipeError:
+    # A misspelt key often makes the right one missing as well: the misspelling is the cause.
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    location = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        section = _section(kind, first["loc"])
+        known = list(section.model_fields) if section else []
+        return RecipeError(
+            f"unknown key {str(first['loc'][-1])!r}{nearest(str(first['loc'][-1]), known)}",
+            expected=f"one of {', '.join(known)}" if known else None,
+            where=f"{where}, {location}",
+        )
+    return RecipeError(
+        f"{location} = {first.get('input')!r}",
+        expected=first["msg"].removeprefix("Value error, "),
+        where=f"{where}, {location}",
+        next_step="interlingua recipe show NAME prints every key with its meaning",
+    )
+
+
+def load_recipe(source: str | Path | Mapping[str, Any], kind: type[R], overrides: Sequence[str] = ()) -> R:
+    """Read, override and check a recipe.
+
+    Args:
+        source: a YAML file, the name of a bundled recipe, or the keys themselves.
+        kind: the recipe class expected.
+        overrides: ``key.sub=value`` words; list items by number (``objectives.0.rate=0.3``).
+
+    Raises:
+        RecipeError: unknown key (with the nearest one), wrong value, or a recipe of another verb.
+    """
+    if isinstance(source, Mapping):
+        tree, where = json.loads(json.dumps(dict(source), default=str)), "recipe"
+    else:
+        tree, where = _read(source)
+    _override(tree, overrides, kind().model_dump(mode="json"))
+    wanted = kind.model_fields["kind"].default if "kind" in kind.model_fields else None
+    if wanted and tree.get("kind", wanted) != wanted:
+        raise RecipeError(
+            f"a recipe of kind {tree['kind']!r}",
+            expected=f"kind: {wanted}",
+            where=where,
+            next_step=f"interlingua {tree['kind']} runs this one",
+        )
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        raise _explain(error, kind, where) from error
+
+
+def recipe_kind(source: str | Path) -> type[Recipe]:
+    """The recipe class that a file or bundled recipe is of."""
+    tree, where = _read(source)
+    name = str(tree.get("kind", "pretrain"))
+    if name not in KINDS:
+        raise RecipeError(f"kind {name!r}{nearest(name, KINDS)}", expected=f"one of {', '.join(KINDS)}", where=where)
+    return KINDS[name]
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The whole recipe, defaults included, as YAML."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def show_recipe(recipe: Recipe, *, indent: int = 0) -> str:
+    """The whole recipe as YAML with each key's meaning beside it."""
+    lines = []
+    pad = "  " * indent
+    for name, field in type(recipe).model_fields.items():
+        value = getattr(recipe, name)
+        comment = f"  # {' '.join(field.description.split())}" if field.description else ""
+        if isinstance(value, Recipe):
+            doc = (type(value).__doc__ or "").splitlines()[0]
+            lines += [f"{pad}{name}:  # {doc}", show_recipe(value, indent=indent + 1)]
+        elif isinstance(value, tuple) and value and isinstance(value[0], Recipe):
+            lines.append(f"{pad}{name}:{comment}")
+            for item in value:
+                inner = show_recipe(item, indent=indent + 2).splitlines()
+                lines += [f"{pad}  - {inner[0].strip()}", *inner[1:]]
+        else:
+            plain = recipe.model_dump(mode="json", include={name})[name]
+            text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10_000)
+            lines.append(f"{pad}{name}: {text.removesuffix('...' + chr(10)).strip()}{comment}")
+    return "\n".join(lines)

@@ -1,0 +1,179 @@
+"""A run folder's report: training curves from ``metrics.jsonl``, scores by language from ``scores.jsonl``.
+
+In: a run folder. Out: ``report.html`` in it. Decision: the folder alone decides what is in the page (what was not
+measured has no section), and every number is drawn from those two files. Price: the page says what stands in the
+files, not what was on screen.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from interlingua.errors import DataError
+from interlingua.languages import language
+from interlingua.report.page import Section, write_report
+from interlingua.report.sections import curve_section, retrieval_section, score_section, shift_section
+from interlingua.scores import Score, read_scores
+
+__all__ = ["report_run"]
+
+_CONTROLS = ("majority", "tfidf", "random")
+_MAIN_METRICS = ("span_f1", "accuracy", "macro_f1")
+
+
+def report_run(run: Path, out: Path | None = None) -> Path:
+    """Write the report of a run.
+
+    Args:
+        run: its folder.
+        out: the page, ``report.html`` in the folder by default.
+
+    Returns:
+        The page.
+
+    Raises:
+        DataError: nothing was measured there, or a line of its files cannot be read.
+        SaveError: the page could not be written.
+    """
+    metrics, scores = run / "metrics.jsonl", run / "scores.jsonl"
+    if not metrics.is_file() and not scores.is_file():
+        raise DataError(
+            f"nothing measured in {str(run)!r}",
+            expected="metrics.jsonl (of `interlingua pretrain`) or scores.jsonl (of `interlingua evaluate`)",
+            where=str(run),
+            next_step="check the path, or run one of these verbs first",
+        )
+    recipe = _recipe(run)
+    facts = {
+        key: str(recipe[key]) for key in ("name", "kind", "seed", "model") if isinstance(recipe.get(key), str | int)
+    }
+    sections: list[Section] = []
+    lead: list[str] = []
+    if metrics.is_file():
+        rows = _rows(metrics)
+        section, sentence, more = _training(metrics, rows)
+        sections.append(section)
+        lead.append(sentence)
+        facts |= more
+    if scores.is_file():
+        for part, sentence in _scores(read_scores(scores), recipe):
+            sections.append(part)
+            lead.append(sentence)
+    return write_report(
+        out or run / "report.html",
+        recipe.get("name") or run.resolve().name,
+        " ".join(filter(None, lead)),
+        facts,
+        sections,
+    )
+
+
+def _recipe(run: Path) -> dict[str, Any]:
+    saved = run / "recipe.yaml"
+    tree = yaml.safe_load(saved.read_text(encoding="utf-8")) if saved.is_file() else None
+    return tree if isinstance(tree, dict) else {}
+
+
+def _rows(metrics: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(metrics.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"not JSON: {line[:60]!r}",
+                expected="one JSON object a line",
+                where=f"{metrics}, line {number}",
+                next_step="if the run was killed while writing this line, run it again: it mends the file and goes on",
+            ) from error
+    if not rows:
+        raise DataError(f"no step in {str(metrics)!r}", expected="at least one", where=str(metrics))
+    return rows
+
+
+def _training(metrics: Path, rows: list[dict[str, Any]]) -> tuple[Section, str, dict[str, str]]:
+    last = rows[-1]
+    speed = statistics.median(row["tokens_per_second"] for row in rows if "tokens_per_second" in row)
+    padding = statistics.fmean(row["padding"] for row in rows if "padding" in row)
+    measured: list[dict[str, dict[str, float]]] = [row["held_out"] for row in rows if "held_out" in row]
+    facts = {"steps": f"{last['step']:,}", "tokens a second": f"{speed:,.0f}", "padding": f"{padding:.1%}"}
+    ends = [
+        f"{name} {statistics.fmean(by.values()):.3f}" for name, by in (measured[-1] if measured else {}).items() if by
+    ]
+    sentence = f"{last['step']:,} steps" + (f"; held-out loss at the end: {', '.join(ends)}." if ends else ".")
+    paragraphs = ["A point of the loss is the mean over its neighbours; held-out text was never trained on."]
+    return curve_section(metrics, heading="Training", paragraphs=paragraphs), sentence, facts
+
+
+def _scores(scores: list[Score], recipe: dict[str, Any]) -> list[tuple[Section, str]]:
+    """Sections of each task, part and model, with a sentence each."""
+    found = []
+    for task, split in dict.fromkeys((score.task, score.split) for score in scores):
+        rows = [score for score in scores if (score.task, score.split) == (task, split)]
+        models = dict.fromkeys(score.model for score in rows)
+        for model in models:
+            if model in _CONTROLS or model.endswith(("+shift", "+centred")):
+                continue
+            if any(score.metric == "p1" for score in rows if score.model == model):
+                found.append(_retrieval(rows, model))
+            else:
+                found += _task(rows, model, recipe, shifted=f"{model}+shift" in models)
+    return found
+
+
+def _retrieval(rows: list[Score], model: str) -> tuple[Section, str]:
+    own = [score for score in rows if score.model == model and score.metric == "p1"]
+    candidates = min(score.n for score in own)
+    section = retrieval_section(
+        rows,
+        heading=f"Finding translations: {model}",
+        paragraphs=[f"Nearest neighbour by cosine among at least {candidates} sentences."],
+        model=model,
+        chance=1 / candidates,
+    )
+    return section, f"Retrieval P@1 {statistics.fmean(score.value for score in own):.3f} over {len(own)} languages."
+
+
+def _task(rows: list[Score], model: str, recipe: dict[str, Any], *, shifted: bool) -> list[tuple[Section, str]]:
+    own = [score for score in rows if score.model == model]
+    metric = _main_metric(own, recipe)
+    source = _source(recipe)
+    task, split = own[0].task, own[0].split
+    others = [score.value for score in own if score.metric == metric and score.language != source]
+    taught = language(source).name
+    first = score_section(
+        rows,
+        heading=f"{task}: taught in {taught}",
+        paragraphs=[f"Part: {split}. Hollow marks are controls on the same examples."],
+        model=model,
+        metric=metric,
+        source=source,
+    )
+    sentence = (
+        f"{task}: mean {metric.replace('_', ' ')} {statistics.fmean(others):.3f} outside {taught}." if others else ""
+    )
+    sections = [(first, sentence)]
+    if shifted and others:
+        paragraph = f"Every language's mean moved onto that of {taught}; no labels are needed for it."
+        second = shift_section(
+            rows, heading=f"{task}: language means shifted", paragraphs=[paragraph], model=model, metric=metric
+        )
+        sections.append((second, ""))
+    return sections
+
+
+def _main_metric(own: list[Score], recipe: dict[str, Any]) -> str:
+    present = dict.fromkeys(score.metric for score in own)
+    wanted = (recipe.get("task") or {}).get("metric")
+    return next((name for name in (wanted, *_MAIN_METRICS) if name in present), next(iter(present)))
+
+
+def _source(recipe: dict[str, Any]) -> str:
+    """The language a task was taught in, by its recipe; English where the rows of the files say it themselves."""
+    named = [file.get("lang") for file in (recipe.get("task") or {}).get("train") or ()]
+    return next((str(tag) for tag in named if tag), "en")

@@ -1,0 +1,157 @@
+"""From rows of scores to sections of a report.
+
+In: :class:`~interlingua.scores.Score` rows. Out: :class:`~interlingua.report.page.Section` values, each a figure and
+the table behind it. Decision: a figure never stands without its numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from interlingua.languages import language
+from interlingua.report.figures import retrieval_by_language, scores_by_language, shift_effect, training_curve
+from interlingua.report.page import Phrase, Section, Table
+from interlingua.scores import LanguageRow, Score, summarise
+
+__all__ = ["CONTROL_NAMES", "curve_section", "language_cells", "retrieval_section", "score_section", "shift_section"]
+
+#: How controls are called where people read them.
+CONTROL_NAMES = {"majority": "majority class", "tfidf": "TF-IDF n-grams", "random": "random weights"}
+
+
+def language_cells(tag: str) -> tuple[str, Phrase]:
+    """English name and autonym of a language, for a table."""
+    known = language(tag)
+    return known.name, Phrase(known.autonym, tag)
+
+
+def _values(scores: Sequence[Score], model: str, metric: str) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for score in scores:
+        if score.model == model and score.metric == metric:
+            found.setdefault(score.language, []).append(score.value)
+    return found
+
+
+def _means(scores: Sequence[Score], model: str, metric: str) -> dict[str, float]:
+    return {lang: statistics.fmean(values) for lang, values in _values(scores, model, metric).items()}
+
+
+def _examples(rows: Sequence[LanguageRow]) -> str:
+    counts = sorted({row.n for row in rows})
+    return (
+        f"{counts[0]:,} examples a language."
+        if len(counts) == 1
+        else f"{counts[0]:,} to {counts[-1]:,} examples a language."
+    )
+
+
+def score_section(
+    scores: Sequence[Score],
+    *,
+    heading: str,
+    paragraphs: Sequence[str],
+    model: str,
+    metric: str,
+    source: str,
+    chance: float | None = None,
+) -> Section:
+    """Scores by language beside their controls, as a figure and a table."""
+    rows: list[LanguageRow] = summarise(scores, metric=metric, source=source, model=model)
+    shown = [name for name in CONTROL_NAMES if any(name in row.controls for row in rows)]
+    controls: Mapping[str, Mapping[str, float | None]] = {
+        CONTROL_NAMES[name]: {row.language: row.controls.get(name) for row in rows} for name in shown
+    }
+    figure = scores_by_language(
+        _values(scores, model, metric), controls, source, metric=metric.replace("_", " "), chance=chance
+    )
+    table = Table(
+        title="The numbers",
+        caption=f"{metric.replace('_', ' ')}, mean over {rows[0].seeds} seed(s); spread is the standard deviation over "
+        f"seeds; gap is {language(source).name} minus the language.",
+        columns=("language", "own name", "mean", "spread", f"gap to {source}", *(CONTROL_NAMES[n] for n in shown)),
+        rows=[
+            (*language_cells(row.language), row.mean, row.spread, row.gap, *(row.controls.get(n) for n in shown))
+            for row in rows
+        ],
+    )
+    return Section(heading, tuple(paragraphs), (figure, table))
+
+
+def shift_section(
+    scores: Sequence[Score], *, heading: str, paragraphs: Sequence[str], model: str, metric: str
+) -> Section:
+    """What moving each language's mean onto the source's does, per language."""
+    before, after = _means(scores, model, metric), _means(scores, f"{model}+shift", metric)
+    others = {lang: value for lang, value in before.items() if lang in after and after[lang] != value}
+    kept = others or before
+    figure = shift_effect(
+        {lang: before[lang] for lang in kept},
+        {lang: after.get(lang) for lang in kept},
+        metric=metric.replace("_", " "),
+        names=("as it is", "mean shifted"),
+    )
+    return Section(heading, tuple(paragraphs), (figure,))
+
+
+def retrieval_section(
+    scores: Sequence[Score], *, heading: str, paragraphs: Sequence[str], model: str, chance: float | None = None
+) -> Section:
+    """Retrieval by language, raw and centred, as a figure and a table."""
+    raw, moved = _means(scores, model, "p1"), _means(scores, f"{model}+centred", "p1")
+    figure = retrieval_by_language(
+        raw,
+        compared={"each language centred": dict(moved)} if moved else None,
+        metric="P@1, mean of both ways",
+        chance=chance,
+    )
+    there, back = _means(scores, model, "p1_from_source"), _means(scores, model, "p1_to_source")
+    table = Table(
+        title="The numbers",
+        caption="P@1: share of sentences whose nearest sentence by cosine is their translation.",
+        columns=("language", "own name", "from the source", "to the source", "mean", "mean, centred"),
+        rows=[
+            (*language_cells(lang), there.get(lang), back.get(lang), raw[lang], moved.get(lang))
+            for lang in sorted(raw, key=lambda tag: -raw[tag])
+        ],
+    )
+    return Section(heading, tuple(paragraphs), (figure, table))
+
+
+def curve_section(metrics: Path, *, heading: str, paragraphs: Sequence[str], points: int = 40) -> Section:
+    """Training curves from a run's ``metrics.jsonl``: loss by objective, held-out bits per character by language."""
+    losses: dict[str, dict[int, float]] = {}
+    bits: dict[str, dict[int, float]] = {}
+    for line in metrics.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        for name, value in row.get("loss", {}).items():
+            losses.setdefault(name, {})[row["step"]] = value
+        for by_language in list(row.get("bits_per_character", {}).values())[:1]:
+            for lang, value in by_language.items():
+                bits.setdefault(lang, {})[row["step"]] = value
+    last = max((step for by in losses.values() for step in by), default=0)
+    width = max(1, last // points)
+    steps = list(range(width, last + 1, width))
+    # A point is the mean over its bin: single steps of a small batch jump about.
+    binned: dict[str, list[float | None]] = {
+        name: [
+            statistics.fmean(inside) if (inside := [v for s, v in by.items() if step - width < s <= step]) else None
+            for step in steps
+        ]
+        for name, by in losses.items()
+    }
+    figures = [training_curve(steps, binned, measure="loss (nats a prediction)")]
+    if bits:
+        marks = sorted({step for by in bits.values() for step in by})
+        figures.append(
+            training_curve(
+                marks,
+                {lang: [by.get(step) for step in marks] for lang, by in bits.items()},
+                measure="held-out bits per character",
+                languages=True,
+            )
+        )
+    return Section(heading, tuple(paragraphs), tuple(figures))

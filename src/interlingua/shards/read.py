@@ -1,0 +1,137 @@
+"""A folder of shards, opened.
+
+In: the folder that :func:`interlingua.shards.write_shards` finished. Out: units by language, and their translations,
+each an offset into a memory map. Only a few numbers a shard and language are held in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interlingua.errors import ShardError
+from interlingua.shards.format import Shard
+
+__all__ = ["Located", "ShardSet"]
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Located:
+    """A unit and where it lies."""
+
+    shard: Shard
+    unit: int
+    language: int
+
+
+class ShardSet:
+    """All shards of a folder.
+
+    Args:
+        folder: with ``manifest.json`` in it.
+        vocabulary: fingerprint the shards must have been written with; None accepts any.
+        verify: read every file and compare checksums (a corpus of a terabyte takes a while; damage found later shows
+            as wrong tokens).
+
+    Raises:
+        ShardError: unfinished, another vocabulary, a missing, truncated or altered file.
+    """
+
+    def __init__(self, folder: Path, *, vocabulary: str | None = None, verify: bool = True) -> None:
+        self.folder = folder
+        self.manifest = self._read_manifest(folder)
+        if vocabulary is not None and vocabulary != self.manifest["vocabulary"]:
+            raise ShardError(
+                f"shards of vocabulary {self.manifest['vocabulary']!r}",
+                expected=f"vocabulary {vocabulary!r}, the one in use",
+                where=str(folder / MANIFEST),
+                next_step="write the shards again with this vocabulary, or name the one they were written with",
+            )
+        self.languages: list[str] = self.manifest["languages"]
+        self.shards = []
+        for entry in self.manifest["shards"]:
+            path = folder / entry["file"]
+            shard = Shard(path)
+            if verify and hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+                raise ShardError(
+                    f"shard {entry['file']!r} was altered after it was written",
+                    expected=f"SHA-256 {entry['sha256'][:16]}...",
+                    where=str(path),
+                    next_step="restore the file, or write the shards again",
+                )
+            self.shards.append(shard)
+        columns = len(self.languages)
+        all_units = np.array([s.unit_counts for s in self.shards], dtype=np.int64).reshape(-1, columns)
+        linked = np.array([s.linked_counts for s in self.shards], dtype=np.int64).reshape(-1, columns)
+        self._ends = {False: np.cumsum(all_units, axis=0), True: np.cumsum(linked, axis=0)}
+
+    @staticmethod
+    def _read_manifest(folder: Path) -> dict[str, Any]:
+        path = folder / MANIFEST
+        if not path.is_file():
+            unfinished = len(list(folder.glob("*.shard"))) if folder.is_dir() else 0
+            raise ShardError(
+                f"no manifest in {str(folder)!r}"
+                + (f", but {unfinished} shards: writing did not end" if unfinished else ""),
+                expected="a folder finished by `interlingua shards write`",
+                where=str(path),
+                next_step="run the same `shards write` command again: it goes on where it stopped",
+            )
+        try:
+            manifest = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            manifest = {"format": f"not JSON: {error}"}
+        found = manifest if isinstance(manifest, dict) else {}
+        version = (found.get("format"), found.get("version"))
+        missing = {"vocabulary", "languages", "per_language", "shards"} - set(found)
+        if version != ("interlingua-shards", 1) or missing:
+            raise ShardError(
+                f"a manifest of format and version {version!r}" + (f" without {sorted(missing)}" if missing else ""),
+                expected="('interlingua-shards', 1) with all its keys",
+                where=str(path),
+                next_step="restore manifest.json, or write the shards again",
+            )
+        return found
+
+    def count(self, language: str, *, linked: bool = False) -> int:
+        """Units in a language, or only those with a translation."""
+        ends = self._ends[linked]
+        return int(ends[-1, self.languages.index(language)]) if len(ends) else 0
+
+    def token_counts(self, vocabulary: int) -> NDArray[np.int64]:
+        """How often each token id occurs, int64 [vocabulary]."""
+        counts = np.zeros(vocabulary, dtype=np.int64)
+        for shard in self.shards:
+            counts += shard.token_counts(vocabulary)
+        return counts
+
+    def mean_tokens(self, language: str) -> float:
+        """Mean tokens a unit in a language."""
+        entry = self.manifest["per_language"].get(language)
+        return entry["tokens"] / entry["units"] if entry and entry["units"] else 0.0
+
+    def unit(self, language: str, number: int, *, linked: bool = False) -> Located:
+        """Unit ``number`` of a language, counted over all shards."""
+        column = self.languages.index(language)
+        ends = self._ends[linked][:, column]
+        at = int(np.searchsorted(ends, number, side="right"))
+        before = int(ends[at - 1]) if at else 0
+        shard = self.shards[at]
+        return Located(shard, int(shard.language_starts[column]) + number - before, column)
+
+    def translations(self, located: Located) -> list[Located]:
+        """The other units of its group."""
+        shard = located.shard
+        return [
+            Located(shard, int(u), shard.language(int(u)))
+            for u in shard.translations(located.unit)
+            if u != located.unit
+        ]

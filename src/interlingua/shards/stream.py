@@ -1,0 +1,226 @@
+"""Batch t as a pure function of (seed, t).
+
+In: a :class:`~interlingua.shards.ShardSet` and the shares of its languages. Out: :class:`~interlingua.batch.Batch`.
+Decision: a batch is a fixed number of draws (so many that they come to about ``batch_tokens``), packed into rows by
+first-fit-decreasing; which texts stand in batch t follows from the number of the draw alone, so there is no state to
+save: resuming is asking for the next t. The global batch is the same for any number of ranks; a rank takes every
+world-th row. Price: the number of tokens varies a few percent from batch to batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from interlingua.batch import Batch, rows_from_texts
+from interlingua.errors import RecipeError, ShardError
+from interlingua.languages import smoothed
+from interlingua.shards.read import Located, ShardSet
+from interlingua.shards.sampling import DrawPlan, keyed_generator
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = ["Layout", "Stream"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What one draw is and how it is laid out.
+
+    Attributes:
+        kind: ``single``: one text a segment; ``joined``: a translation pair as one segment; ``apart``: the texts of a
+            translation group as linked segments.
+        languages: ``apart``: how many languages of a group are taken.
+        restart_positions: ``joined``: positions restart at the second side.
+    """
+
+    kind: Literal["single", "joined", "apart"] = "single"
+    languages: int = 2
+    restart_positions: bool = True
+
+
+class Stream:
+    """Batches from shards.
+
+    Args:
+        shards: where the texts are.
+        tokenizer: gives the special ids.
+        seed: of the run.
+        batch_tokens: about so many tokens a batch.
+        row_length: tokens a row; longer texts are cut to fit (counted in ``cut_tokens``).
+        exponent: S of p^S over languages.
+        weights: fixed shares instead.
+        pivot: translation groups are drawn with this language as one member where it is there.
+    """
+
+    def __init__(
+        self,
+        shards: ShardSet,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        seed: int,
+        batch_tokens: int,
+        row_length: int,
+        exponent: float = 0.7,
+        weights: Mapping[str, float] | None = None,
+        pivot: str | None = "en",
+    ) -> None:
+        if row_length < 8:
+            raise RecipeError(f"row_length = {row_length}", expected="at least 8", where="train.row_length")
+        self.shards = shards
+        self.languages = shards.languages
+        self.seed = seed
+        self.batch_tokens = batch_tokens
+        self.row_length = row_length
+        weights = dict(weights or {})
+        #: Languages drawn, by index; partners in translation groups come from them where there are any.
+        self._wanted = {i for i, lang in enumerate(self.languages) if not weights or weights.get(lang, 0) > 0}
+        self.pivot = pivot if pivot in {self.languages[i] for i in self._wanted} else None
+        self.cut_tokens = 0
+        self.drawn: dict[str, int] = dict.fromkeys(self.languages, 0)
+        self._first = tokenizer.cls_token_id if tokenizer.cls_token_id is not None else tokenizer.bos_token_id
+        self._last = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
+        self._pad = tokenizer.pad_token_id
+        self._specials = np.array(tokenizer.all_special_ids)
+        self._plans = {linked: self._plan(exponent, weights, linked=linked) for linked in (False, True)}
+
+    def _plan(self, exponent: float, weights: dict[str, float], *, linked: bool) -> DrawPlan | None:
+        sizes = {lang: self.shards.count(lang, linked=linked) for lang in self.languages}
+        if linked and self.pivot and any(n for lang, n in sizes.items() if lang != self.pivot):
+            # The pivot comes along as a partner; drawing it first as well would favour groups with many languages.
+            sizes.pop(self.pivot)
+        present = {lang: n for lang, n in sizes.items() if n}
+        if not present:
+            return None
+        if weights and not linked:
+            return DrawPlan(sizes, weights, self.seed)
+        shares = smoothed(present, exponent)
+        if weights:
+            shares = {lang: weights[lang] for lang in present if weights.get(lang, 0) > 0}
+        if not shares:
+            return None
+        return DrawPlan(present, shares, self.seed + 1)
+
+    def plan(self, layout: Layout) -> DrawPlan:
+        """The schedule of draws a layout uses.
+
+        Raises:
+            ShardError: the layout needs translations and the shards hold none.
+        """
+        plan = self._plans[layout.kind != "single"]
+        if plan is None:
+            raise ShardError(
+                f"no {'text' if layout.kind == 'single' else 'translations'} of the languages drawn in the shards",
+                expected="pairs or parallel files for translation objectives, and data.weights for both sides",
+                where=str(self.shards.folder),
+                next_step="add data.pairs or data.parallel, or drop the objectives that need them (tlm, contrast)",
+            )
+        return plan
+
+    def draws(self, layout: Layout) -> int:
+        """Draws a batch of this layout."""
+        plan = self.plan(layout)
+        before, after = plan.drawn_before(0), plan.drawn_before(1)
+        weights = np.array([b - a for a, b in zip(before, after, strict=True)], dtype=float)
+        room = self._room(layout)
+        means = [min(room, self.shards.mean_tokens(lang)) + 2 for lang in plan.languages]
+        tokens = float(np.average(means, weights=weights)) * {"single": 1, "joined": 2}.get(
+            layout.kind, layout.languages
+        )
+        return max(1, round(self.batch_tokens / tokens))
+
+    def _room(self, layout: Layout) -> int:
+        return (self.row_length - 3) // 2 if layout.kind == "joined" else self.row_length - 2
+
+    def batch(self, t: int, layout: Layout | None = None) -> Batch:
+        """Global batch ``t`` of a layout."""
+        layout = layout or Layout()
+        plan, count = self.plan(layout), self.draws(layout)
+        languages, units = plan.draw(t * count, (t + 1) * count)
+        linked = layout.kind != "single"
+        located = [
+            self.shards.unit(plan.languages[lang], number, linked=linked)
+            for lang, number in zip(languages.tolist(), units.tolist(), strict=True)
+        ]
+        if not linked:
+            groups = [[unit] for unit in located]
+        else:
+            chance = keyed_generator(self.seed, t, 2)
+            wanted = 2 if layout.kind == "joined" else layout.languages
+            groups = [self._members(unit, wanted, chance) for unit in located]
+        if layout.kind == "joined":
+            return self._joined(groups, layout)
+        if linked:
+            groups = _merged(groups)
+        flat = [unit for group in groups for unit in group]
+        links, at = [], 0
+        for group in groups:
+            links += [(at + i, at + j) for i in range(len(group)) for j in range(i + 1, len(group))]
+            at += len(group)
+        texts = [self._text(unit, self._room(layout)) for unit in flat]
+        return rows_from_texts(
+            [tokens for tokens, _ in texts],
+            word_starts=[starts for _, starts in texts],
+            languages=[unit.language for unit in flat],
+            links=links,
+            pad_id=self._pad,
+            row_length=self.row_length,
+            special_ids=self._specials,
+        )
+
+    def _members(self, unit: Located, wanted: int, chance: np.random.Generator) -> list[Located]:
+        """The drawn unit, the pivot if it is a translation, and others at random; the pivot comes first."""
+        others = self.shards.translations(unit)
+        others = [o for o in others if o.language in self._wanted] or others
+        pivot = self.languages.index(self.pivot) if self.pivot else -1
+        first = [o for o in others if o.language == pivot][:1]
+        rest = [o for o in others if o.language not in (pivot, unit.language)]
+        spare = wanted - 1 - len(first)
+        picked = [rest[i] for i in chance.permutation(len(rest))[:spare]] if spare > 0 and rest else []
+        return [*first, unit, *picked]
+
+    def _text(self, unit: Located, room: int) -> tuple[np.ndarray, np.ndarray]:
+        tokens, starts = unit.shard.tokens(unit.unit), unit.shard.starts(unit.unit)
+        self.drawn[self.languages[unit.language]] += 1
+        if len(tokens) > room:
+            self.cut_tokens += len(tokens) - room
+            tokens, starts = tokens[:room], starts[:room]
+        return (
+            np.concatenate([[self._first], tokens, [self._last]]),
+            np.concatenate([[True], starts, [True]]),
+        )
+
+    def _joined(self, groups: list[list[Located]], layout: Layout) -> Batch:
+        tokens, starts, positions, languages = [], [], [], []
+        for first, second in groups:
+            (a, a_starts), (b, b_starts) = (self._text(unit, self._room(layout)) for unit in (first, second))
+            b, b_starts = b[1:], b_starts[1:]  # one opening special a pair
+            tokens.append(np.concatenate([a, b]))
+            starts.append(np.concatenate([a_starts, b_starts]))
+            languages.append(np.repeat([first.language, second.language], [len(a), len(b)]))
+            begin = 0 if layout.restart_positions else len(a)
+            positions.append(np.concatenate([np.arange(len(a)), np.arange(begin, begin + len(b))]))
+        return rows_from_texts(
+            tokens,
+            word_starts=starts,
+            positions=positions,
+            token_languages=languages,
+            pad_id=self._pad,
+            row_length=self.row_length,
+            special_ids=self._specials,
+        )
+
+
+def _merged(groups: list[list[Located]]) -> list[list[Located]]:
+    """One group for all draws of the same translation group: none of its texts is a wrong candidate for another."""
+    merged: dict[tuple[Path, int], list[Located]] = {}
+    for group in groups:
+        shard = group[0].shard
+        members = merged.setdefault((shard.path, int(shard.translations(group[0].unit)[0])), [])
+        members += [unit for unit in group if unit not in members]
+    return list(merged.values())

@@ -1,0 +1,204 @@
+"""Readers of monolingual text.
+
+A file people already have flows in (``.txt``, ``.jsonl``, ``.tsv``, each also ``.gz`` or ``.zst``, and Parquet); a
+stream of `Document` flows out, NFC-normalised, with the file and line each came from.
+
+Decision: readers are generators and count in a `ReadReport` that the caller passes, so that a corpus is never held
+in memory and a row that cannot be read is seen. By default such a row stops the reading. Price: the counts are
+complete only after the last row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from interlingua.errors import DataError, LanguageError, MissingExtraError
+from interlingua.languages import canonical
+from interlingua.text.lines import OnBad, ReadReport, check_file, file_kind, nfc, numbered_lines
+
+__all__ = ["UNDETERMINED", "Document", "json_rows", "read_documents", "table_cells"]
+
+UNDETERMINED = "und"
+"""BCP-47's own tag for text whose language nobody has named."""
+
+_Row = tuple[int, Mapping[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text in one language.
+
+    Attributes:
+        text: NFC-normalised, not blank.
+        lang: BCP-47 tag, or `UNDETERMINED`.
+        source: the row's own ``source`` field where it has one, else the file's name.
+        line: line (Parquet: row) number in the file, from 1.
+    """
+
+    text: str
+    lang: str
+    source: str
+    line: int
+
+
+def read_documents(
+    path: str | Path,
+    lang: str | None = None,
+    *,
+    on_bad: OnBad = "raise",
+    report: ReadReport | None = None,
+) -> Iterator[Document]:
+    """Stream the documents of one file.
+
+    Args:
+        path: ``.txt`` (a document a line), ``.jsonl`` or ``.tsv`` with a header (fields ``text``, optionally
+            ``lang`` and ``source``), each optionally ``.gz`` or ``.zst``; or ``.parquet`` with the same columns.
+        lang: language of the rows that name none; without it those are `UNDETERMINED`.
+        on_bad: ``"raise"`` at the first row that cannot be read, or ``"count"`` it and go on.
+        report: receives the counts.
+
+    Returns:
+        An iterator; blank rows are skipped and counted.
+
+    Raises:
+        DataError: missing or empty file, unknown format, a row that cannot be read, or no text at all.
+        LanguageError: ``lang`` is unknown.
+        MissingExtraError: Parquet without pyarrow.
+    """
+    path = Path(path)
+    check_file(path)
+    default = canonical(lang) if lang is not None else UNDETERMINED
+    counts = report if report is not None else ReadReport()
+    kind = file_kind(path)
+    readers: dict[str, Callable[[Path, ReadReport, OnBad], Iterator[_Row]]] = {
+        ".txt": _text_rows,
+        ".jsonl": json_rows,
+        ".tsv": _table_rows,
+        ".parquet": _parquet_rows,
+    }
+    if kind not in readers:
+        raise DataError(
+            f"cannot tell the format of {path.name!r} from its suffix {kind!r}",
+            expected=".txt, .jsonl or .tsv (also .gz, .zst), or .parquet",
+            where=str(path),
+        )
+    if kind == ".parquet":
+        _require_pyarrow()
+    return _documents(readers[kind](path, counts, on_bad), path, default, on_bad, counts)
+
+
+def _documents(rows: Iterator[_Row], path: Path, default: str, on_bad: OnBad, report: ReadReport) -> Iterator[Document]:
+    for number, row in rows:
+        where = f"{path}, line {number}"
+        text = row.get("text")
+        if not isinstance(text, str):
+            found = f"field 'text' is {text!r}" if "text" in row else f"no field 'text' among {sorted(row)!r}"
+            report.refuse(DataError(found, expected="a string in the field 'text'", where=where), on_bad)
+            continue
+        if not (text := nfc(text)):
+            report.blank += 1
+            continue
+        tag = row.get("lang")
+        try:
+            code = canonical(str(tag)) if tag and tag != UNDETERMINED else default
+        except LanguageError as error:
+            refusal = DataError(error.found, expected=error.expected, where=f"{where}, field 'lang'")
+            report.refuse(refusal, on_bad)
+            continue
+        source = row.get("source")
+        report.rows += 1
+        yield Document(text, code, source if isinstance(source, str) and source else path.name, number)
+    report.finish(path)
+
+
+def _text_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_Row]:
+    for number, line in numbered_lines(path, report, on_bad):
+        yield number, {"text": line}
+
+
+def json_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_Row]:
+    """Yield ``(line number, object)`` of a JSON-lines file; blank lines are counted, other values refused."""
+    for number, line in numbered_lines(path, report, on_bad):
+        if not line.strip():
+            report.blank += 1
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            found = f"not JSON ({error}): {line[:80]!r}"
+            report.refuse(DataError(found, expected="one JSON object a line", where=where), on_bad)
+            continue
+        if not isinstance(row, dict):
+            report.refuse(DataError(f"{line[:80]!r}", expected="one JSON object a line", where=where), on_bad)
+            continue
+        yield number, row
+
+
+def table_cells(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[tuple[int, list[str]]]:
+    """Yield ``(line number, cells)`` of a TSV file whose lines all have the first line's number of cells.
+
+    Tabs separate, nothing quotes: a quotation mark is text.
+    """
+    columns = 0
+    for number, line in numbered_lines(path, report, on_bad):
+        if not line.strip("\t \r"):
+            report.blank += 1
+            continue
+        cells = line.split("\t")
+        columns = columns or len(cells)
+        if len(cells) != columns:
+            refusal = DataError(
+                f"{len(cells)} columns in {line[:80]!r}",
+                expected=f"{columns} columns, as in the first line",
+                where=f"{path}, line {number}",
+                next_step="replace tabs inside the text by spaces",
+            )
+            report.refuse(refusal, on_bad)
+            continue
+        yield number, cells
+
+
+def _table_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_Row]:
+    header: list[str] = []
+    for number, cells in table_cells(path, report, on_bad):
+        if header:
+            yield number, dict(zip(header, cells, strict=True))
+            continue
+        header = cells
+        if "text" not in header:
+            raise DataError(
+                f"no column 'text' among {header!r}",
+                expected="a header line with the column 'text'",
+                where=f"{path}, line {number}",
+            )
+
+
+def _require_pyarrow() -> None:
+    try:
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            "Parquet needs pyarrow, which is not installed", next_step="pip install 'interlingua[parquet]'"
+        ) from error
+
+
+def _parquet_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_Row]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        columns = [name for name in ("text", "lang", "source") if name in file.schema_arrow.names]
+        if "text" not in columns:
+            raise DataError(f"no column 'text' among {file.schema_arrow.names!r}", where=str(path))
+        number = 0
+        for batch in file.iter_batches(columns=columns):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+    except pyarrow.ArrowException as error:
+        raise DataError(f"cannot read {path.name!r}: {error}", expected="a Parquet file", where=str(path)) from error

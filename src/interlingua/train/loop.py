@@ -1,0 +1,447 @@
+"""The one loop: steps, accumulation, clipping, schedules, logging, held-out loss, saving, exact resume.
+
+In: a model, something that gives batch t, and a mixture of objectives the loop knows nothing about. Out: checkpoints
+in a run folder. Decisions: batch, masks, dropout and learning rate of step t follow from (seed, t), so a resumed run
+is bit for bit the run that was never stopped, and a checkpoint's extra state is the optimiser's moments and one
+number; batches are prepared in another thread while the step before is computed. Price: the same number of threads
+must be used after a resume (it is kept in the checkpoint).
+
+    checkpoints/step-000123/            Hugging Face files
+                            training/   optimizer.safetensors, state.json
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import itertools
+import json
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from interlingua.batch import Batch
+from interlingua.errors import CheckpointError, RecipeError
+from interlingua.models.checkpoint import write_checkpoint
+from interlingua.objectives.base import Part, Targets
+from interlingua.recipe import TrainRecipe
+from interlingua.run import Run, atomic_folder
+from interlingua.shards.sampling import keyed_generator
+from interlingua.shards.stream import Layout
+from interlingua.train.heldout import HeldOut
+from interlingua.train.optim import build_optimizer, learning_rate_factor
+from interlingua.train.threads import choose_threads
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["BatchSource", "Objectives", "Progress", "TrainResult", "train"]
+
+
+class BatchSource(Protocol):
+    """Anything that gives batch t."""
+
+    def batch(self, t: int, layout: Layout | None = None) -> Batch:
+        """Global batch ``t``."""
+        ...
+
+
+class Objectives(Protocol):
+    """Anything that says what step t learns."""
+
+    def parts(self, t: int) -> tuple[Part, ...]:
+        """The parts of step ``t``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the loop tells after a step.
+
+    Attributes:
+        step: steps done.
+        steps: steps of the run.
+        losses: mean loss by objective, of this step.
+        tokens_per_second: since the last report.
+        padding: share of the batch that was padding.
+        held_out: held-out losses, at evaluation steps.
+    """
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    tokens_per_second: float
+    padding: float
+    held_out: HeldOut | None = None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+        step: steps done.
+        reason: ``"done"``, ``"stopped"`` (SIGTERM), or ``"patience"``.
+        tokens: tokens seen by this process.
+        seconds: spent in the loop by this process.
+        checkpoint: the last checkpoint, if a run folder was given.
+        held_out: the last held-out losses.
+    """
+
+    step: int
+    reason: str
+    tokens: int
+    seconds: float
+    checkpoint: Path | None
+    held_out: HeldOut | None
+
+
+@dataclass
+class _State:
+    """What a resumed run must know beyond the weights."""
+
+    step: int = 0
+    threads: int = 0
+    best: float = math.inf
+    best_step: int = 0
+    stale: int = 0
+
+
+Prepared = list[tuple[Part, Batch, Targets]]
+
+
+class _Prefetcher:
+    """Prepares the batches of the next steps in one other thread."""
+
+    def __init__(self, make: Callable[[int], Prepared], start: int, stop: int, ahead: int = 2) -> None:
+        self._make, self._stop, self._ahead = make, stop, ahead
+        self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._waiting = {t: self._pool.submit(make, t) for t in range(start, min(start + ahead, stop))}
+
+    def get(self, t: int) -> Prepared:
+        if t + self._ahead < self._stop:
+            self._waiting[t + self._ahead] = self._pool.submit(self._make, t + self._ahead)
+        return self._waiting.pop(t).result()
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _sigterm(*, caught: bool) -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM has come; the default action is put back at the end.
+
+    Not caught where nothing can be saved: then the signal ends the process as it always does.
+    """
+    asked = threading.Event()
+    if not caught or threading.current_thread() is not threading.main_thread():
+        yield asked.is_set  # only the main thread may set handlers
+        return
+
+    def note(_signal: int, _frame: FrameType | None) -> None:
+        asked.set()
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` is the first GPU, else the CPU."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def _autocast(recipe: TrainRecipe, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    # On CPUs bf16 autocast was slower than fp32 for every small model measured, so "auto" means it on GPUs only.
+    wanted = recipe.precision == "bf16" or (recipe.precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
+
+
+def _ranks() -> tuple[int, int]:
+    import torch.distributed as dist
+
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def _step(model: PreTrainedModel, prepared: Prepared, recipe: TrainRecipe) -> dict[str, float]:
+    """Gradients of one step into ``.grad``; mean losses by objective of this rank's share."""
+    rank, world = _ranks()
+    device = model.device
+    losses: dict[str, float] = {}
+    for part, batch, targets in prepared:
+        objective, pieces = part.objective, recipe.accumulate * world
+        if not objective.splittable:
+            if pieces > 1:
+                raise RecipeError(
+                    f"objective {objective.name!r} with {recipe.accumulate} accumulation steps on {world} processes",
+                    expected="train.accumulate=1 and one process: its negatives are the whole batch's",
+                    where="train.accumulate",
+                    next_step="set train.accumulate=1, or make train.batch_tokens smaller",
+                )
+            spans = [(0, batch.rows)]
+        else:
+            edges = [round(i * batch.rows / pieces) for i in range(pieces + 1)]
+            spans = list(itertools.pairwise(edges))[rank::world]
+        total = 0.0
+        for start, stop in spans:
+            if start == stop:
+                continue
+            whole = (start, stop) == (0, batch.rows)
+            rows = batch if whole else batch.select_rows(start, stop)
+            wanted = targets if whole else objective.rows(targets, batch, start, stop)
+            with _autocast(recipe, device):
+                loss = objective.loss(model, rows.to(device), wanted.to(device))
+            # The count is the global batch's: the sum over pieces and ranks is then the mean's exact gradient.
+            (loss.total * (part.weight / max(1, targets.count))).backward()  # type: ignore[no-untyped-call]
+            total += float(loss.total.detach())
+        losses[objective.name] = total / max(1, targets.count)
+    if world > 1:
+        _sum_gradients(model)
+    return losses
+
+
+def _sum_gradients(model: PreTrainedModel) -> None:
+    import torch.distributed as dist
+
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            dist.all_reduce(parameter.grad)
+
+
+def _save(
+    run: Run,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    optimizer: torch.optim.Optimizer,
+    state: _State,
+) -> Path:
+    from safetensors.torch import save_file
+
+    folder = run.checkpoints / f"step-{state.step:06d}"
+    with atomic_folder(folder) as temporary:
+        write_checkpoint(temporary, model, tokenizer)
+        training = temporary / "training"
+        training.mkdir()
+        moments: dict[str, torch.Tensor] = {}
+        for index, entry in optimizer.state_dict()["state"].items():
+            moments |= {f"{index}.{key}": value for key, value in entry.items()}
+        save_file(moments, training / "optimizer.safetensors")
+        (training / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
+    index = run.index() | {"last": folder.name}
+    if state.best_step == state.step:
+        index |= {"best": folder.name, "best_value": state.best}
+    run.write_index(index)
+    return folder
+
+
+def _resume(run: Run, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> _State | None:
+    """Load the last checkpoint into model and optimiser, if there is one."""
+    from safetensors.torch import load_file
+
+    last = run.index().get("last")
+    if last is None:
+        return None
+    folder = run.checkpoints / str(last)
+    try:
+        state = _State(**json.loads((folder / "training" / "state.json").read_text(encoding="utf-8")))
+        weights = load_file(folder / "model.safetensors")
+        moments = load_file(folder / "training" / "optimizer.safetensors")
+    except Exception as error:  # a missing or damaged file, in any of the libraries' own words
+        raise CheckpointError(
+            f"checkpoint {last!r} cannot be resumed from: {error}",
+            expected="model.safetensors and training/",
+            where=str(folder),
+            next_step="remove the run folder and start again, or restore the files",
+        ) from error
+    own = model.state_dict()
+    misshapen = [key for key, value in weights.items() if key in own and own[key].shape != value.shape]
+    fitting = {key: value for key, value in weights.items() if key not in misshapen}
+    missing, unexpected = model.load_state_dict(fitting, strict=False)
+    tied = set(getattr(model, "all_tied_weights_keys", None) or getattr(model, "_tied_weights_keys", None) or ())
+    if wrong := {*misshapen, *unexpected, *missing} - tied:
+        raise CheckpointError(
+            f"checkpoint {last!r} does not fit the network: {sorted(wrong)[:3]}",
+            where=str(folder),
+            next_step="the recipe's model changed; start a new run folder",
+        )
+    per_parameter: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in moments.items():
+        index, name = key.split(".", 1)
+        per_parameter.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": per_parameter, "param_groups": optimizer.state_dict()["param_groups"]})
+    run.rewind_log(state.step)
+    return state
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    source: BatchSource,
+    mixture: Objectives,
+    recipe: TrainRecipe,
+    *,
+    seed: int,
+    run: Run | None = None,
+    evaluate: Callable[[PreTrainedModel], HeldOut] | None = None,
+    on_step: Callable[[Progress], None] | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+) -> TrainResult:
+    """Train until the steps are done, the patience is over, or SIGTERM comes.
+
+    Args:
+        model: trained in place.
+        tokenizer: saved beside the model.
+        source: gives batch t.
+        mixture: says what step t learns.
+        recipe: steps, rates, accumulation, saving.
+        seed: of batches' masks and of dropout.
+        run: where checkpoints and metrics go; without one nothing is written. A run with a checkpoint is resumed.
+        evaluate: measures held-out losses every ``evaluate_every`` steps.
+        on_step: called after every step.
+        optimizer: with ``peak_lr`` in its groups; AdamW over all parameters by default.
+
+    Raises:
+        SaveError: disk full; the last good checkpoint stays.
+        CheckpointError: the run's last checkpoint cannot be resumed from.
+    """
+    device = pick_device(recipe.device)
+    model.to(device)
+    table = model.get_input_embeddings().weight
+    optimizer = optimizer or build_optimizer(
+        [
+            ([(n, p) for n, p in model.named_parameters() if p is not table], recipe.lr),
+            ([("embeddings", table)], recipe.embedding_lr or recipe.lr),
+        ],
+        weight_decay=recipe.weight_decay,
+        betas=(recipe.beta1, recipe.beta2),
+        epsilon=recipe.epsilon,
+    )
+    state = _resume(run, model, optimizer) if run else None
+    if state is None:
+        state = _State()
+        if run:
+            run.rewind_log(0)  # a process killed before its first checkpoint leaves rows of steps that come again
+
+    def make(t: int) -> Prepared:
+        prepared = []
+        for part in mixture.parts(t):
+            batch = source.batch(t, part.objective.layout)
+            prepared.append((part, batch, part.objective.prepare(batch, keyed_generator(seed, t, 5, part.index))))
+        return prepared
+
+    model.train()
+    if device.type == "cpu":
+        _set_threads(model, recipe, state, make)
+    checkpoint = run.checkpoints / str(run.index()["last"]) if run and run.index() else None
+    prefetcher = _Prefetcher(make, state.step, recipe.steps)
+    reason, tokens, last_held_out = "done", 0, None
+    begin = last_report = time.perf_counter()
+    tokens_then = 0
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    try:
+        with _sigterm(caught=run is not None) as asked_to_stop:
+            while state.step < recipe.steps and not _tired(state, recipe):
+                t = state.step
+                prepared = prefetcher.get(t)
+                factor = learning_rate_factor(
+                    t, recipe.steps, schedule=recipe.schedule, warmup=recipe.warmup, decay=recipe.decay
+                )
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak_lr"] * factor
+                # Dropout's numbers follow from the step, so that a resumed run draws the same ones.
+                torch.manual_seed(int(keyed_generator(seed, t, 6, _ranks()[0]).integers(2**62)))
+                losses = _step(model, prepared, recipe)
+                norm = torch.nn.utils.clip_grad_norm_(parameters, recipe.clip or math.inf, foreach=True)
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                state.step += 1
+                seen = sum(batch.tokens for _, batch, _ in prepared)
+                room = sum(batch.tokens_BL.numel() for _, batch, _ in prepared)
+                tokens += seen
+                finished = state.step == recipe.steps
+                if evaluate and (state.step % recipe.evaluate_every == 0 or finished):
+                    held_out = last_held_out = evaluate(model)
+                    model.train()
+                    _note_best(state, held_out)
+                else:
+                    held_out = None
+                now = time.perf_counter()
+                progress = Progress(
+                    state.step,
+                    recipe.steps,
+                    losses,
+                    (tokens - tokens_then) / max(now - last_report, 1e-9),
+                    1 - seen / max(1, room),
+                    held_out,
+                )
+                last_report, tokens_then = now, tokens
+                if run:
+                    run.log(_row(progress, float(norm), recipe.lr * factor))
+                if on_step:
+                    on_step(progress)
+                tired, stop = _tired(state, recipe), asked_to_stop()
+                if run and (state.step % recipe.save_every == 0 or finished or tired or stop
+                            or (held_out is not None and state.best_step == state.step)):  # fmt: skip
+                    checkpoint = _save(run, model, tokenizer, optimizer, state)
+                if stop and not finished:
+                    reason = "stopped"
+                    break
+            if state.step < recipe.steps and reason == "done":
+                reason = "patience"
+    finally:
+        prefetcher.close()
+    model.eval()
+    return TrainResult(state.step, reason, tokens, time.perf_counter() - begin, checkpoint, last_held_out)
+
+
+def _set_threads(model: PreTrainedModel, recipe: TrainRecipe, state: _State, make: Callable[[int], Prepared]) -> None:
+    if recipe.threads or state.threads:
+        torch.set_num_threads(recipe.threads or state.threads)
+        state.threads = recipe.threads or state.threads
+        return
+    prepared = make(0)
+
+    def trial() -> None:
+        _step(model, prepared, recipe)
+        model.zero_grad(set_to_none=True)
+
+    state.threads = choose_threads(trial, repeats=2)
+
+
+def _tired(state: _State, recipe: TrainRecipe) -> bool:
+    """Whether the early-stopping rule says enough; asked before a step, so that a run that ended stays ended."""
+    return 0 < recipe.patience <= state.stale
+
+
+def _note_best(state: _State, held_out: HeldOut) -> None:
+    if held_out.mean < state.best:
+        state.best, state.best_step, state.stale = held_out.mean, state.step, 0
+    else:
+        state.stale += 1
+
+
+def _row(progress: Progress, norm: float, rate: float) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "step": progress.step,
+        "loss": {k: round(v, 6) for k, v in progress.losses.items()},
+        "lr": rate,
+        "grad_norm": round(norm, 6),
+        "tokens_per_second": round(progress.tokens_per_second, 1),
+        "padding": round(progress.padding, 4),
+    }
+    if progress.held_out is not None:
+        row["held_out"] = progress.held_out.losses
+        row["bits_per_character"] = progress.held_out.bits_per_character
+    return row

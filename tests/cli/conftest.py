@@ -1,0 +1,3 @@
+"""Fixtures of the command line."""
+
+from tests.fixtures_cli import *  # noqa: F403

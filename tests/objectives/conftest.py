@@ -1,0 +1,3 @@
+"""Fixtures of tiny networks and shards."""
+
+from tests.fixtures_models import *  # noqa: F403

@@ -1,0 +1,110 @@
+"""The report of a run folder: what is in the files is on the page."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from interlingua.errors import DataError
+from interlingua.report.run import report_run
+from interlingua.scores import Score, append_scores
+
+
+class Words(HTMLParser):
+    """All text of a page, and its headings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.headings: list[str] = []
+        self.text = ""
+        self._inside = ""
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._inside = tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._inside == "h2" and data.strip():
+            self.headings.append(data.strip())
+
+
+def read(page: Path) -> Words:
+    parser = Words()
+    parser.feed(page.read_text(encoding="utf-8"))
+    return parser
+
+
+def metrics(run: Path) -> None:
+    rows = [
+        {
+            "step": step,
+            "loss": {"mlm": 9.0 / step},
+            "tokens_per_second": 1000.0 * step,
+            "padding": 0.1,
+            **({"held_out": {"mlm": {"en": 2.0, "sw": 4.0}}, "bits_per_character": {"mlm": {"en": 1.5, "sw": 2.5}}}
+               if step % 2 == 0 else {}),
+        }
+        for step in range(1, 5)
+    ]  # fmt: skip
+    run.mkdir(exist_ok=True)
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def task_scores(run: Path) -> None:
+    values = {("tuned", "en"): 0.9, ("tuned", "sw"): 0.7, ("tuned+shift", "en"): 0.9, ("tuned+shift", "sw"): 0.8,
+              ("majority", "en"): 0.2, ("majority", "sw"): 0.2}  # fmt: skip
+    append_scores(
+        run / "scores.jsonl",
+        [Score(m, "topics", lang, "test", "accuracy", v, 204, 0) for (m, lang), v in values.items()],
+    )
+
+
+def test_pretraining(tmp_path: Path) -> None:
+    # Hand-computed: the median of 1, 2, 3, 4 thousand tokens a second; the mean of 2 and 4 nats.
+    metrics(tmp_path / "run")
+    page = read(report_run(tmp_path / "run"))
+    assert page.headings == ["Training"]
+    assert "2,500" in page.text
+    assert "mlm 3.000" in page.text
+
+
+def test_scores_and_retrieval(tmp_path: Path) -> None:
+    # A section a question, and hand-computed means over the languages that are not the source.
+    run = tmp_path / "run"
+    run.mkdir()
+    task_scores(run)
+    rows = [Score("e5", "retrieval", lang, "test", m, 0.5, 20) for lang in ("sw", "de") for m in
+            ("p1", "p1_from_source", "p1_to_source")]  # fmt: skip
+    append_scores(run / "scores.jsonl", rows)
+    page = read(report_run(run, tmp_path / "page.html"))
+    assert page.headings == ["topics: taught in English", "topics: language means shifted", "Finding translations: e5"]
+    assert "mean accuracy 0.700 outside English" in page.text
+    assert "P@1 0.500 over 2 languages" in page.text
+    assert "Kiswahili" in page.text
+
+
+def test_the_source_is_that_of_the_recipe(tmp_path: Path) -> None:
+    # A task taught in Swahili: its recipe says so.
+    task_scores(tmp_path)
+    recipe = 'kind: finetune\nname: t\ntask: {train: [{path: x.tsv, lang: sw}], metric: null}\n'  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(recipe, encoding="utf-8")
+    assert read(report_run(tmp_path)).headings[0] == "topics: taught in Swahili"
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    # Nothing measured, nothing written.
+    with pytest.raises(DataError, match="nothing measured"):
+        report_run(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_half_written_line_is_named(tmp_path: Path) -> None:
+    # The fifth line is cut in the middle.
+    metrics(tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"step": 5, "lo')
+    with pytest.raises(DataError, match="line 5"):
+        report_run(tmp_path)

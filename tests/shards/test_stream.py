@@ -1,0 +1,211 @@
+"""shards/stream.py: batch t is a pure function of (seed, t), and holds what the shards hold."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from interlingua.batch import Batch
+from interlingua.errors import LanguageError, RecipeError, ShardError
+from interlingua.shards.read import ShardSet
+from interlingua.shards.stream import Layout, Stream
+from interlingua.shards.write import write_shards
+from interlingua.text.documents import Document
+from interlingua.text.pairs import Parallel
+
+LAYOUTS = [Layout("single"), Layout("joined"), Layout("apart"), Layout("apart", languages=4)]
+
+
+@pytest.fixture
+def stream(shard_folder, hf_tokenizer):
+    def make(**changes) -> Stream:
+        options = {"seed": 5, "batch_tokens": 2000, "row_length": 128} | changes
+        return Stream(ShardSet(shard_folder / "train"), hf_tokenizer, **options)
+
+    return make
+
+
+def same(one: Batch, two: Batch) -> bool:
+    pairs = zip(vars(one).values(), vars(two).values(), strict=True)
+    return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
+
+
+def texts_of(batch: Batch) -> list[list[int]]:
+    return [batch.tokens_BL[batch.segments_BL == s].tolist() for s in range(1, batch.segments + 1)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_batch_is_pure(stream, layout):
+    """Asked in any order and of fresh objects, batch t is the same; other seeds and other t give others."""
+    forward = [stream().batch(t, layout) for t in range(5)]
+    one = stream()
+    for t in (4, 1, 3, 1, 0, 2):
+        assert same(one.batch(t, layout), forward[t])
+    assert not any(same(a, b) for a, b in itertools.combinations(forward, 2))
+    assert not same(stream(seed=6).batch(0, layout), forward[0])
+
+
+def test_every_text_comes_once_an_epoch(stream, shard_folder, hf_tokenizer):
+    """English alone, as many batches as hold its units once: the texts seen are the units of the shards, each once."""
+    source = stream(weights={"en": 1.0}, batch_tokens=300)
+    shards = ShardSet(shard_folder / "train")
+    units = [
+        tuple(at.shard.tokens(at.unit).tolist()) for at in (shards.unit("en", i) for i in range(shards.count("en")))
+    ]
+    seen = []
+    for t in range(-(-len(units) // source.draws(Layout()))):
+        seen += [tuple(text[1:-1]) for text in texts_of(source.batch(t))]
+    assert sorted(seen[: len(units)]) == sorted(units)
+
+
+def test_shares_of_languages(stream, shard_folder):
+    """Languages come by p^S (S = 0: equally) or by the weights given, within three standard deviations."""
+    for options, wanted in (
+        ({"exponent": 0.0}, dict.fromkeys(ShardSet(shard_folder / "train").languages, 1 / 12)),
+        ({"weights": {"en": 3, "fi": 1}}, {"en": 0.75, "fi": 0.25}),
+    ):
+        source = stream(**options)
+        count = source.draws(Layout())
+        for t in range(30):
+            source.batch(t)
+        total = sum(source.drawn.values())
+        assert total == 30 * count
+        for lang, drawn in source.drawn.items():
+            assert abs(drawn - wanted.get(lang, 0) * total) <= 3 * (total * 0.25) ** 0.5 + 1
+
+
+def test_single_layout(stream, hf_tokenizer):
+    """Each segment is begin + tokens + end in one language, positions count from 0, starts are the shard's."""
+    batch = stream().batch(0)
+    for number, text in enumerate(texts_of(batch), start=1):
+        own = batch.segments_BL == number
+        assert (text[0], text[-1]) == (hf_tokenizer.cls_token_id, hf_tokenizer.sep_token_id)
+        assert batch.positions_BL[own].tolist() == list(range(len(text)))
+        assert len(set(batch.languages_BL[own].tolist())) == 1
+        assert batch.special_BL[own].tolist() == [i in hf_tokenizer.all_special_ids for i in text]
+        assert batch.word_starts_BL[own][[0, -1]].all()
+    assert len(batch.links_P2) == 0
+    assert batch.special_BL[batch.segments_BL == 0].all()
+    assert (batch.tokens_BL[batch.segments_BL == 0] == hf_tokenizer.pad_token_id).all()
+
+
+@pytest.mark.parametrize("restart", [True, False])
+def test_joined_layout(stream, hf_tokenizer, tiny_parallel, restart):
+    """A pair is begin a end b end, English first, of one verse, positions restart (or not), languages marked."""
+    source = stream(row_length=256)
+    batch = source.batch(1, Layout("joined", restart_positions=restart))
+    end = hf_tokenizer.sep_token_id
+    verses = {" ".join(texts["en"].split()): texts for texts in tiny_parallel.values()}
+    for number, text in enumerate(texts_of(batch), start=1):
+        own = batch.segments_BL == number
+        middle = text.index(end) + 1
+        assert text[-1] == end
+        languages = batch.languages_BL[own].tolist()
+        first, second = source.languages[languages[0]], source.languages[languages[-1]]
+        assert first == "en" != second
+        assert languages == [languages[0]] * middle + [languages[-1]] * (len(text) - middle)
+        verse = verses[hf_tokenizer.decode(text[1 : middle - 1])]
+        assert " ".join(verse[second].split()).startswith(hf_tokenizer.decode(text[middle:-1])[:15])
+        begin = 0 if restart else middle
+        positions = [*range(middle), *range(begin, begin + len(text) - middle)]
+        assert batch.positions_BL[own].tolist() == positions
+
+
+@pytest.mark.parametrize("wanted", [2, 3, 12])
+def test_apart_layout(stream, hf_tokenizer, tiny_parallel, wanted):
+    """Linked segments are translations of one another, all pairs of them are listed, and no others exist."""
+    source = stream(row_length=256)
+    tokens_of = hf_tokenizer.backend_tokenizer.encode
+    verse_of = {
+        tuple(tokens_of(text, add_special_tokens=False).ids[:126]): name
+        for name, texts in tiny_parallel.items()
+        for text in texts.values()
+    }
+    for t in range(4):
+        batch = source.batch(t, Layout("apart", languages=wanted))
+        names = [verse_of[tuple(text[1:-1])] for text in texts_of(batch)]
+        expected = {
+            (i, j) for i, j in itertools.combinations(range(1, batch.segments + 1), 2) if names[i - 1] == names[j - 1]
+        }
+        assert {tuple(sorted(link)) for link in batch.links_P2.tolist()} == expected
+        # No text stands in a batch twice: the second would be a wrong candidate for the first one's translations.
+        assert len(set(map(tuple, texts_of(batch)))) == batch.segments
+
+
+def test_no_pivot_draws_any_two_languages(stream):
+    """Without a pivot most pairs are without English."""
+    source = stream(pivot=None)
+    batch = source.batch(0, Layout("joined"))
+    pairs = {tuple(sorted(set(batch.languages_BL[batch.segments_BL == s].tolist()))) for s in range(1, batch.segments)}
+    english = source.languages.index("en")
+    assert sum(english not in pair for pair in pairs) > len(pairs) / 2
+
+
+def test_languages_left_out_are_not_drawn(stream):
+    """Weights for three languages: no text of another one comes, not even as a partner; the pivot only if weighted."""
+    for weights in ({"en": 1, "fi": 1, "ja": 2}, {"fi": 1, "ja": 1}):
+        for layout in LAYOUTS:
+            source = stream(weights=weights)
+            source.batch(0, layout)
+            assert {lang for lang, n in source.drawn.items() if n} <= set(weights)
+
+
+def test_one_language_of_parallel_text(stream):
+    """Weights for English alone: its texts come singly; only who asks for translations is refused."""
+    source = stream(weights={"en": 1.0})
+    assert source.batch(0).segments > 0
+    with pytest.raises(ShardError, match="no translations of the languages drawn"):
+        source.batch(0, Layout("joined"))
+
+
+def test_rows_are_well_filled(stream):
+    """Padding is under 10 % on real lengths, the number of tokens is near what was asked, nothing is over-long."""
+    source = stream(batch_tokens=4000, row_length=256)
+    for layout in LAYOUTS:
+        batches = [source.batch(t, layout) for t in range(8)]
+        tokens = sum(b.tokens for b in batches)
+        assert 1 - tokens / sum(b.tokens_BL.numel() for b in batches) < 0.10
+        assert abs(tokens / 8 - 4000) < 0.2 * 4000
+        assert all(b.tokens_BL.shape[1] <= 256 for b in batches)
+
+
+def test_cut_tokens_are_counted(stream):
+    """Rows shorter than texts: each text is cut to the row, and what was cut is counted by hand."""
+    wide, narrow = stream(row_length=512, weights={"my": 1}), stream(row_length=32, weights={"my": 1})
+    long_texts = texts_of(wide.batch(0))
+    batch = narrow.batch(0)
+    short_texts = texts_of(batch)
+    pairs = zip(long_texts, short_texts, strict=False)  # the narrow batch has more draws, the first are the same
+    for whole, cut in pairs:
+        assert cut == (whole if len(whole) <= 32 else [*whole[:31], whole[-1]])
+    assert narrow.cut_tokens > 0
+    assert wide.cut_tokens == 0
+
+
+def test_what_cannot_be_streamed(stream, hf_tokenizer, tmp_path):
+    """Rows too short; weights for a language without text; translations from shards without any."""
+    with pytest.raises(RecipeError, match="row_length = 7"):
+        stream(row_length=7)
+    with pytest.raises(LanguageError, match="'sw'"):
+        stream(weights={"en": 1, "sw": 1})
+    write_shards(tmp_path, [Document("a few words", "en", "made up", 1)], hf_tokenizer, ["en"], held_out=0.0)
+    alone = Stream(ShardSet(tmp_path / "train"), hf_tokenizer, seed=0, batch_tokens=50, row_length=16)
+    assert alone.batch(3).segments > 0
+    with pytest.raises(ShardError, match="no translations"):
+        alone.batch(0, Layout("joined"))
+
+
+def test_partners_outside_the_weights_when_there_are_no_others(hf_tokenizer, tmp_path):
+    """Finnish and German are linked to English only: with weights for the two their partner is English."""
+    items = [Parallel(f"{lang}{i}", {lang: f"{lang} text {i}", "en": f"english {i} {lang}"})
+             for lang in ("de", "fi") for i in range(20)]  # fmt: skip
+    write_shards(tmp_path, items, hf_tokenizer, ["de", "en", "fi"], held_out=0.0)
+    shards = ShardSet(tmp_path / "train")
+    source = Stream(shards, hf_tokenizer, seed=0, batch_tokens=200, row_length=64, weights={"de": 1, "fi": 1})
+    batch = source.batch(0, Layout("joined"))
+    english = source.languages.index("en")
+    for s in range(1, batch.segments + 1):
+        assert english in np.unique(batch.languages_BL[batch.segments_BL == s])

@@ -1,0 +1,200 @@
+"""Tuning: what is saved opens in plain transformers and predicts the same; freezing; selection."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.fixtures_models import FAMILIES, tiny_config
+from transformers import AutoModel
+
+from interlingua.errors import CheckpointError, LabelError, RecipeError
+from interlingua.models.checkpoint import save_checkpoint
+from interlingua.models.encoder import Encoder
+from interlingua.recipe import FinetuneRecipe, LabelledFile, TaskRecipe, TuneRecipe
+from interlingua.tasks import TaggedSentence, TextExample
+from interlingua.transfer.finetune import build_task, finetune, freeze, new_head, open_tuned, save_tuned, tune_once
+
+TUNE = TuneRecipe(epochs=2, batch_size=8, lr=1e-3, threads=1, freeze="none")
+
+
+def tiny_encoder(family: str, tokenizer: Any, *, prefix: str = "", **changes: Any) -> Encoder:
+    torch.manual_seed(0)
+    config = tiny_config(family, vocabulary=len(tokenizer), **({"pad_token_id": tokenizer.pad_token_id} | changes))
+    return Encoder("tiny", AutoModel.from_config(config).eval(), tokenizer, prefix, 100)
+
+
+@pytest.fixture
+def texts(tiny_texts: dict[str, list[str]]) -> list[TextExample]:
+    """Short texts against long ones: learnable in a few steps."""
+    rows = []
+    for lang in ("en", "de"):
+        for text in tiny_texts[lang][:24]:
+            rows += [TextExample(text[:12], lang, "short"), TextExample(text + " " + text, lang, "long")]
+    return rows
+
+
+PLAIN = """
+    import json, sys
+    sys.modules["interlingua"] = None  # importing it would raise
+    import torch
+    from transformers import AutoTokenizer, {auto}
+    folder, payload = sys.argv[1], json.loads(sys.argv[2])
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), {auto}.from_pretrained(folder).eval()
+    with torch.no_grad():
+        for item in payload:
+            logits = model(**tokenizer({call}, return_tensors="pt")).logits[0]
+            print(json.dumps(logits.tolist()))
+"""
+
+
+def plain_logits(folder: Path, auto: str, call: str, payload: list[Any]) -> list[Any]:
+    """Logits computed where interlingua cannot be imported."""
+    import json
+
+    code = textwrap.dedent(PLAIN.format(auto=auto, call=call))
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(folder), json.dumps(payload)], capture_output=True, text=True, check=True
+    )
+    return [json.loads(line) for line in out.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("prefix", ["", "query: "])
+def test_a_tuned_classifier_predicts_the_same_in_plain_transformers(
+    family: str, prefix: str, hf_tokenizer: Any, texts: list[TextExample], tmp_path: Path
+) -> None:
+    """Class indices of our path against logits of AutoModelForSequenceClassification in a process without us."""
+    encoder = tiny_encoder(family, hf_tokenizer, prefix=prefix)
+    task = build_task(TaskRecipe(), texts)
+    tuned = tune_once(encoder, task, texts, TUNE, seed=0)
+    save_tuned(tuned, tmp_path / "tuned")
+    encoded, _ = task.encode(texts[:6], tuned.tokenizer, max_length=128)
+    ours = task.predict(tuned.model, encoded, tuned.tokenizer)
+    plain = plain_logits(tmp_path / "tuned", "AutoModelForSequenceClassification", "item", [e.text for e in texts[:6]])
+    assert ours.tolist() == [int(np.argmax(row)) for row in plain]
+    again = open_tuned(tmp_path / "tuned")
+    assert again.task.labels == task.labels
+    assert task.predict(again.model, encoded, again.tokenizer).tolist() == ours.tolist()
+
+
+def test_a_tuned_tagger_predicts_the_same_in_plain_transformers(hf_tokenizer: Any, tmp_path: Path) -> None:
+    """Tags of first tokens against AutoModelForTokenClassification in a process without us."""
+    sentences = [TaggedSentence(("a", "bb", "a"), ("X", "Y", "X"), "en"), TaggedSentence(("bb", "a"), ("Y", "X"), "en")]
+    encoder = tiny_encoder("xlm-roberta", hf_tokenizer)
+    task = build_task(TaskRecipe(type="tag"), sentences)
+    tuned = tune_once(encoder, task, sentences * 10, TUNE, seed=0)
+    save_tuned(tuned, tmp_path / "tuned")
+    encoded, _ = task.encode(sentences, tuned.tokenizer, max_length=64)
+    ours = task.predict(tuned.model, encoded, tuned.tokenizer)
+    plain = plain_logits(
+        tmp_path / "tuned", "AutoModelForTokenClassification", "item, is_split_into_words=True",
+        [list(s.words) for s in sentences],
+    )  # fmt: skip
+    for tags, example, logits in zip(ours, encoded, plain, strict=True):
+        assert tags.tolist() == [int(np.argmax(logits[place])) for place in example.words]
+
+
+def test_the_prefix_is_in_the_template(hf_tokenizer: Any) -> None:
+    """Ids of a text by the tuned tokenizer against ids of prefix + text by the plain one."""
+    encoder = tiny_encoder("bert", hf_tokenizer, prefix="query: ")
+    task = build_task(TaskRecipe(), [TextExample("x", "en", label) for label in "ab"])
+    _, tokenizer = new_head(encoder, task, seed=0)
+    assert tokenizer("In the beginning")["input_ids"] == hf_tokenizer("query: In the beginning")["input_ids"]
+
+
+def test_frozen_layers_stay_and_their_cached_states_change_nothing(hf_tokenizer: Any, texts: list[TextExample]) -> None:
+    """Tuning with two frozen layers: they equal the checkpoint's; losses equal those of a run without the cache."""
+    encoder = tiny_encoder("bert", hf_tokenizer)
+    task = build_task(TaskRecipe(), texts)
+    recipe = TUNE.model_copy(update={"freeze": 2})
+    losses: dict[str, list[float]] = {"cached": [], "plain": []}
+    tuned = tune_once(encoder, task, texts, recipe, seed=0, on_step=lambda p: losses["cached"].append(p.losses["task"]))
+    for name, value in encoder.model.state_dict().items():
+        if name.startswith(("embeddings", "encoder.layer.0.", "encoder.layer.1.")):
+            assert torch.equal(value, tuned.model.base_model.state_dict()[name]), name
+    table = tuned.model.base_model.embeddings.word_embeddings.weight
+    assert table.data_ptr() == encoder.model.embeddings.word_embeddings.weight.data_ptr()  # shared, not copied
+    encoded, _ = task.encode(texts, hf_tokenizer, max_length=128)
+    tune_once(
+        encoder, task, texts, recipe, seed=0, cache={"train": encoded},
+        on_step=lambda p: losses["plain"].append(p.losses["task"]),
+    )  # fmt: skip
+    np.testing.assert_allclose(losses["cached"], losses["plain"], rtol=1e-4, atol=1e-5)
+    assert losses["cached"][-1] < losses["cached"][0]
+
+
+def test_freeze_counts_layers_and_refuses_too_many(hf_tokenizer: Any, texts: list[TextExample]) -> None:
+    """Gradients are off where asked, and nowhere else."""
+    model, _ = new_head(tiny_encoder("bert", hf_tokenizer), build_task(TaskRecipe(), texts), seed=0)
+    assert freeze(model, "none") == 0
+    assert all(p.requires_grad for p in model.parameters())
+    assert freeze(model, "embeddings") == 0
+    assert not any(p.requires_grad for p in model.base_model.embeddings.parameters())
+    assert all(p.requires_grad for p in model.base_model.encoder.parameters())
+    assert freeze(model, "all") == 3
+    assert not any(p.requires_grad for p in model.base_model.encoder.parameters())
+    assert model.classifier.weight.requires_grad
+    with pytest.raises(RecipeError, match="at most 3"):
+        freeze(model, 4)
+
+
+def test_the_best_epoch_on_dev_is_kept(hf_tokenizer: Any, texts: list[TextExample]) -> None:
+    """With selection, the kept model scores on dev as well as the best epoch that was seen."""
+    encoder = tiny_encoder("bert", hf_tokenizer)
+    task = build_task(TaskRecipe(), texts)
+    recipe = TUNE.model_copy(update={"select": "source-dev", "epochs": 3})
+    tuned = tune_once(encoder, task, texts[:64], recipe, seed=0, dev_examples=texts[64:])
+    assert "best accuracy on the source's development examples" in tuned.selection
+    with pytest.raises(RecipeError, match="without development examples"):
+        tune_once(encoder, task, texts, recipe, seed=0)
+
+
+def test_seeds_differ_and_repeat(hf_tokenizer: Any, texts: list[TextExample]) -> None:
+    """Same seed, same weights; another seed, others."""
+    encoder = tiny_encoder("bert", hf_tokenizer)
+    task = build_task(TaskRecipe(), texts)
+    weights = [tune_once(encoder, task, texts, TUNE, seed=s).model.classifier.weight.detach() for s in (0, 0, 1)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_finetune_from_files_resumes_finished_seeds(
+    hf_tokenizer: Any, texts: list[TextExample], tmp_path: Path
+) -> None:
+    """A recipe over files; the second call opens what the first one saved."""
+    encoder = tiny_encoder("bert", hf_tokenizer)
+    save_checkpoint(tmp_path / "model", encoder.model, hf_tokenizer)
+    file = tmp_path / "train.tsv"
+    file.write_text(
+        "text\tlabel\n" + "".join(f"{e.text}\t{e.label}\n" for e in texts if e.lang == "en"), encoding="utf-8"
+    )
+    recipe = FinetuneRecipe(
+        model=str(tmp_path / "model"),
+        seeds=(0, 1),
+        task=TaskRecipe(train=(LabelledFile(path=file, lang="en"),)),
+        tune=TUNE,
+    )
+    said: list[str] = []
+    first = finetune(recipe, tmp_path / "run", say=said.append)
+    second = finetune(recipe, tmp_path / "run", say=said.append)
+    assert [t.seed for t in second] == [0, 1]
+    assert any("found in" in line for line in said)
+    for a, b in zip(first, second, strict=True):
+        assert torch.equal(a.model.classifier.weight, b.model.classifier.weight)
+
+
+def test_bad_tasks_are_refused(tmp_path: Path) -> None:
+    """One label only; no training file; a folder that is no tuned model."""
+    with pytest.raises(LabelError, match="1 label"):
+        build_task(TaskRecipe(), [TextExample("x", "en", "only")])
+    with pytest.raises(RecipeError, match="without training files"):
+        finetune(FinetuneRecipe(), tmp_path / "run")
+    with pytest.raises(CheckpointError, match="not a tuned model"):
+        open_tuned(tmp_path)
