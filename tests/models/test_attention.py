@@ -22,6 +22,7 @@ from interlingua.models.attention import (
     architecture,
     block_mask,
     encode,
+    encode_at,
     hidden_states,
     lower_states,
     pool_segments,
@@ -80,6 +81,23 @@ def test_neighbours_get_no_gradient(family):
     (gradient_BLD,) = torch.autograd.grad(states_BLD[own].sum(), caught[0])
     assert (gradient_BLD[~own] == 0).all()
     assert (gradient_BLD[own] != 0).any()
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_states_of_chosen_tokens(family, packed):
+    """Only the chosen tokens' states, equal to those of a plain call on each text alone; none chosen is no state."""
+    model, texts = tiny_masked_lm(family), random_texts(2, 9)
+    batch = pack(texts, family, pack=packed)
+    chosen_BL = (torch.rand(batch.tokens_BL.shape, generator=torch.Generator().manual_seed(0)) < 0.2) & (
+        batch.segments_BL > 0
+    )
+    states_ND, of_text_N = encode_at(model, batch, chosen_BL), batch.segments_BL[chosen_BL]
+    for number, text in enumerate(texts, start=1):
+        own = chosen_BL[batch.segments_BL == number]
+        torch.testing.assert_close(states_ND[of_text_N == number], alone(model, text)[own], **CLOSE)
+    assert encode_at(model, batch, torch.zeros_like(chosen_BL)).shape == (0, 32)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -43,7 +43,7 @@ def same_as_dense(family: str, batch: Batch, targets: Targets, loss: Loss, ours,
     plain_loss = F.cross_entropy(output.logits.flatten(0, 1), labels.flatten())
     torch.testing.assert_close(loss.total / loss.count, plain_loss, **CLOSE)
     shown = Batch(**{**vars(batch), "tokens_BL": targets.tokens_BL})
-    ours_NV = masked_logits(ours, encode(ours, shown), targets.labels_BL != -100)
+    ours_NV = masked_logits(ours, encode(ours, shown)[targets.labels_BL != -100])
     # Rows are packed in another order than the texts: compare text by text.
     of_text_N = batch.segments_BL[targets.labels_BL != -100]
     order = torch.argsort(of_text_N, stable=True)

@@ -1,10 +1,25 @@
 """Models: ``transformers`` classes, built by preset, opened by name, run on packed batches."""
 
-from interlingua.models.attention import ARCHITECTURES, architecture, block_mask, encode, hidden_states, pool_segments
+from interlingua.models.attention import (
+    ARCHITECTURES,
+    architecture,
+    block_mask,
+    encode,
+    encode_at,
+    hidden_states,
+    pool_segments,
+)
 from interlingua.models.build import build_masked_lm, reinitialised
 from interlingua.models.checkpoint import open_checkpoint, save_checkpoint
 from interlingua.models.encoder import Encoder, load
-from interlingua.models.head import masked_logits, pooled_states, sequence_logits, token_logits
+from interlingua.models.head import (
+    linear_cross_entropy,
+    masked_logits,
+    masked_losses,
+    pooled_states,
+    sequence_logits,
+    token_logits,
+)
 from interlingua.models.pooling import add_mean_layer
 from interlingua.models.presets import PRESETS, Preset, preset
 
@@ -18,9 +33,12 @@ __all__ = [
     "block_mask",
     "build_masked_lm",
     "encode",
+    "encode_at",
     "hidden_states",
+    "linear_cross_entropy",
     "load",
     "masked_logits",
+    "masked_losses",
     "open_checkpoint",
     "pool_segments",
     "pooled_states",

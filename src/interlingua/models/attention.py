@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
 
 from interlingua.batch import Batch
 from interlingua.errors import CheckpointError
@@ -33,6 +34,7 @@ __all__ = [
     "attention_mask",
     "block_mask",
     "encode",
+    "encode_at",
     "hidden_states",
     "lower_states",
     "model_inputs",
@@ -49,7 +51,8 @@ class Architecture:
         position_offset: what is added to positions (RoBERTa-like classes start at ``pad_token_id + 1``).
         language_embeddings: whether ``token_type_ids`` can carry the language.
         sliding_attention: whether the class alternates global and windowed attention and wants a mask for each.
-        masked_logits: from the model with its LM head and states [N, D] to logits [N, V].
+        masked_transform: from the model with its LM head and states [N, D] to what its output embeddings are
+            multiplied with, [N, D].
         sequence_logits: from the sequence classifier and pooled states [S, D] to logits [S, C].
         token_logits: from the token classifier and states [N, D] to logits [N, C].
         layered: whether the encoder is ``embeddings`` followed by ``encoder.layer[i](states, mask)``.
@@ -59,7 +62,7 @@ class Architecture:
     position_offset: int
     language_embeddings: bool
     sliding_attention: bool
-    masked_logits: Callable[[Any, Tensor], Tensor]
+    masked_transform: Callable[[Any, Tensor], Tensor]
     sequence_logits: Callable[[Any, Tensor], Tensor]
     token_logits: Callable[[Any, Tensor], Tensor]
     layered: bool
@@ -73,7 +76,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             0,
             True,
             False,
-            masked_logits=lambda model, states_ND: model.cls(states_ND),
+            masked_transform=lambda model, states_ND: model.cls.predictions.transform(states_ND),
             sequence_logits=lambda model, pooled_SD: model.classifier(
                 model.dropout(model.bert.pooler(pooled_SD[:, None]))
             ),
@@ -85,7 +88,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             2,
             True,
             False,
-            masked_logits=lambda model, states_ND: model.lm_head(states_ND),
+            masked_transform=lambda model, states_ND: model.lm_head.layer_norm(gelu(model.lm_head.dense(states_ND))),
             sequence_logits=lambda model, pooled_SD: model.classifier(pooled_SD[:, None]),
             token_logits=lambda model, states_ND: model.classifier(model.dropout(states_ND)),
             layered=True,
@@ -95,7 +98,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             0,
             False,
             True,
-            masked_logits=lambda model, states_ND: model.decoder(model.head(states_ND)),
+            masked_transform=lambda model, states_ND: model.head(states_ND),
             sequence_logits=lambda model, pooled_SD: model.classifier(model.drop(model.head(pooled_SD))),
             token_logits=lambda model, states_ND: model.classifier(model.drop(model.head(states_ND))),
             layered=False,
@@ -191,6 +194,53 @@ def encode(model: PreTrainedModel, batch: Batch) -> Tensor:
         return _run_layers(upper, batch.states_BLD.to(model.dtype), attention_mask(batch))
     states: Tensor = model.base_model(**model_inputs(model, batch)).last_hidden_state
     return states
+
+
+def encode_at(model: PreTrainedModel, batch: Batch, chosen_BL: Tensor) -> Tensor:
+    """Last hidden states of chosen tokens only: ``encode(model, batch)[chosen_BL]`` for less work.
+
+    The last layer's other tokens are needed as keys and values alone, so its queries, output map and feed-forward
+    block run on the chosen ones. At 15 % masking that is a tenth of a 6-layer network's work.
+
+    Args:
+        model: any encoder of the table; classes whose layers are not BERT's run whole.
+        batch: packed rows.
+        chosen_BL: bool, True where states are wanted.
+
+    Returns:
+        [N, D] in row-major order of the chosen tokens.
+    """
+    if not architecture(model).layered or batch.states_BLD is not None:
+        return encode(model, batch)[chosen_BL]
+    *lower, last = model.base_model.encoder.layer
+    states_BLD = lower_states(model, batch, len(lower))
+    # Chosen tokens to the left, in order; rows with fewer than the most are filled up with others and cut again.
+    counts_B = chosen_BL.sum(dim=1)
+    most = int(counts_B.max()) if len(counts_B) else 0
+    left_BM = chosen_BL.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+    wanted_BM = torch.arange(most, device=left_BM.device) < counts_B[:, None]
+    queries_BMD = states_BLD.gather(1, left_BM[..., None].expand(-1, -1, states_BLD.shape[-1]))
+    mask = attention_mask(batch)
+    if mask is not None:
+        mask = mask.gather(2, left_BM[:, None, :, None].expand(-1, -1, -1, mask.shape[-1]))
+    attention = last.attention.self
+
+    def heads(linear: nn.Linear, of_BXD: Tensor) -> Tensor:
+        mapped_BXD: Tensor = linear(of_BXD)
+        return mapped_BXD.view(
+            *of_BXD.shape[:2], attention.num_attention_heads, attention.attention_head_size
+        ).transpose(1, 2)
+
+    context_BHMK = scaled_dot_product_attention(
+        heads(attention.query, queries_BMD),
+        heads(attention.key, states_BLD),
+        heads(attention.value, states_BLD),
+        attn_mask=mask,
+        dropout_p=attention.dropout.p if attention.training else 0.0,
+    )
+    context_ND = context_BHMK.transpose(1, 2).flatten(2)[wanted_BM]
+    states_ND: Tensor = last.feed_forward_chunk(last.attention.output(context_ND, queries_BMD[wanted_BM]))
+    return states_ND
 
 
 def hidden_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, ...]:

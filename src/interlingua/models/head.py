@@ -1,14 +1,19 @@
-"""Logits only where they are asked for.
+"""Logits only where they are asked for, and a loss over the vocabulary that never holds them all.
 
-In: a model with a head and the hidden states it ran to on packed rows. Out: logits of the positions or segments asked
-for. A vocabulary of 120k-250k makes the dense head the dearest part of a small model; at
+In: a model with a head and the hidden states it ran to on packed rows. Out: logits, or losses, of the positions or
+segments asked for. A vocabulary of 120k-250k makes the dense head the dearest part of a small model; at
 15 % masking this is a seventh of it. Equal to the dense path: the head acts on each position alone.
+
+Decision: the cross-entropy over the vocabulary computes its gradients in the forward pass, some rows at a time, so
+that memory is a block of rows times the vocabulary instead of three times all rows. Price: the gradients are computed
+also when only one of the inputs wants one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from interlingua.batch import Batch
@@ -17,22 +22,112 @@ from interlingua.models.attention import architecture, pool_segments
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["masked_logits", "pooled_states", "sequence_logits", "token_logits"]
+__all__ = [
+    "linear_cross_entropy",
+    "masked_logits",
+    "masked_losses",
+    "pooled_states",
+    "sequence_logits",
+    "token_logits",
+]
+
+#: Memory of a block of logits on a CPU and on a GPU. On CPUs below 32 MiB, glibc's largest size of memory that is kept
+#: and used again; above it every block costs its page faults anew.
+BLOCK_BYTES = (24 * 2**20, 512 * 2**20)
 
 
-def masked_logits(model: PreTrainedModel, states_BLD: Tensor, chosen_BL: Tensor) -> Tensor:
-    """Vocabulary logits at chosen positions.
+def masked_logits(model: PreTrainedModel, states_ND: Tensor) -> Tensor:
+    """Vocabulary logits [N, V] of a masked language model (``AutoModelForMaskedLM``) from states of some tokens."""
+    logits: Tensor = model.get_output_embeddings()(architecture(model).masked_transform(model, states_ND))
+    return logits
+
+
+def masked_losses(model: PreTrainedModel, states_ND: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of a masked language model: ``F.cross_entropy(masked_logits(...), labels_N)``, summed and each.
 
     Args:
-        model: a masked language model (``AutoModelForMaskedLM``).
-        states_BLD: its last hidden states.
-        chosen_BL: bool, True where logits are wanted.
+        model: a masked language model.
+        states_ND: last hidden states of the tokens to predict.
+        labels_N: their ids, int64.
 
     Returns:
-        [N, V] in row-major order of the chosen positions.
+        The sum, a scalar with a gradient, and the summands [N] in float32 or better, without one.
     """
-    logits: Tensor = architecture(model).masked_logits(model, states_BLD[chosen_BL])
-    return logits
+    output = model.get_output_embeddings()
+    return linear_cross_entropy(
+        architecture(model).masked_transform(model, states_ND), output.weight, output.bias, labels_N
+    )
+
+
+def linear_cross_entropy(
+    states_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, labels_N: Tensor
+) -> tuple[Tensor, Tensor]:
+    """``F.cross_entropy(F.linear(states, weight, bias), labels)``, with logits of a few rows at a time in memory.
+
+    Args:
+        states_ND: inputs of the linear map.
+        weight_VD: its weight.
+        bias_V: its bias, or None.
+        labels_N: right answers, int64.
+
+    Returns:
+        The sum of the losses, a scalar with gradients to states, weight and bias, and the losses [N] without one.
+    """
+    dtype = torch.get_autocast_dtype(states_ND.device.type)
+    if torch.is_autocast_enabled(states_ND.device.type):
+        states_ND, weight_VD = states_ND.to(dtype), weight_VD.to(dtype)
+    with torch.autocast(states_ND.device.type, enabled=False):
+        total, each_N = _LinearCrossEntropy.apply(states_ND, weight_VD, bias_V, labels_N)  # type: ignore[no-untyped-call]
+    return total, each_N
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    """The gradient of a summed cross-entropy to its logits is (softmax - one-hot), known in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, states_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, labels_N: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        wanted = any(ctx.needs_input_grad)
+        precise = torch.promote_types(states_ND.dtype, torch.float32)
+        each_N = states_ND.new_empty(len(states_ND), dtype=precise)
+        d_states_ND, d_weight_VD, d_bias_V = None, None, None
+        if wanted:
+            d_states_ND = torch.empty_like(states_ND)
+            d_weight_VD = torch.zeros_like(weight_VD, dtype=precise)
+            d_bias_V = None if bias_V is None else torch.zeros_like(bias_V, dtype=precise)
+        rows = max(1, BLOCK_BYTES[states_ND.device.type == "cuda"] // (len(weight_VD) * precise.itemsize))
+        for start in range(0, len(states_ND), rows):
+            block = slice(start, start + rows)
+            logits = torch.mm(states_ND[block], weight_VD.T).to(precise)
+            if bias_V is not None:
+                logits += bias_V
+            log_p = logits.log_softmax(dim=1)
+            labels = labels_N[block, None]
+            each_N[block] = -log_p.gather(1, labels)[:, 0]
+            if d_states_ND is not None and d_weight_VD is not None:
+                d_logits = torch.exp(log_p, out=logits)
+                d_logits.scatter_add_(1, labels, d_logits.new_full(labels.shape, -1.0))
+                narrow = d_logits.to(weight_VD.dtype)
+                torch.mm(narrow, weight_VD, out=d_states_ND[block])
+                if d_weight_VD.dtype == weight_VD.dtype:
+                    d_weight_VD.addmm_(narrow.T, states_ND[block])
+                else:
+                    d_weight_VD += narrow.T @ states_ND[block]
+                if d_bias_V is not None:
+                    d_bias_V += d_logits.sum(dim=0)
+        if d_weight_VD is not None:
+            d_weight_VD = d_weight_VD.to(weight_VD.dtype)
+        ctx.gradients = (d_states_ND, d_weight_VD, d_bias_V)
+        ctx.mark_non_differentiable(each_N)
+        return each_N.sum(), each_N
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        scale = upstream[0]
+        ready = [None if g is None else g.mul_(scale.to(g.dtype)) for g in ctx.gradients]
+        ctx.gradients = None  # scaled in place: there is no second backward pass
+        return (*ready, None)
 
 
 def pooled_states(model: PreTrainedModel, states_BLD: Tensor, batch: Batch) -> Tensor:

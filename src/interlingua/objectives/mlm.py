@@ -10,12 +10,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch.nn.functional as F  # noqa: N812
 
 from interlingua.batch import Batch
-from interlingua.models.attention import encode
-from interlingua.models.head import masked_logits
-from interlingua.objectives.base import Loss, Targets, at_least_float32
+from interlingua.models.attention import encode_at
+from interlingua.models.head import masked_losses
+from interlingua.objectives.base import Loss, Targets
 from interlingua.objectives.masking import IGNORED, Masking
 from interlingua.shards.stream import Layout
 
@@ -53,14 +52,9 @@ class MaskedLM:
         """Summed cross-entropy over the hidden tokens, logits computed only there."""
         assert targets.labels_BL is not None
         chosen_BL = targets.labels_BL != IGNORED
-        states_BLD = encode(model, replace(batch, tokens_BL=targets.tokens_BL))
-        logits_NV = masked_logits(model, states_BLD, chosen_BL)
-        each_N = F.cross_entropy(
-            at_least_float32(logits_NV),
-            targets.labels_BL[chosen_BL],
-            reduction="none",
-        )
-        return Loss(each_N.sum(), each_N.shape[0], each_N.detach(), batch.languages_BL[chosen_BL])
+        states_ND = encode_at(model, replace(batch, tokens_BL=targets.tokens_BL), chosen_BL)
+        total, each_N = masked_losses(model, states_ND, targets.labels_BL[chosen_BL])
+        return Loss(total, each_N.shape[0], each_N, batch.languages_BL[chosen_BL])
 
 
 class TranslationLM(MaskedLM):
