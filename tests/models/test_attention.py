@@ -192,7 +192,7 @@ def test_sequence_logits_equal_plain(family):
             config.classifier_pooling = pooling
         model = AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa").double().eval()
         batch = pack(random_texts(7, 11), family)
-        ours = sequence_logits(model, pooled_states(model, encode(model, batch), batch))
+        ours = sequence_logits(model, pooled_states(model, batch))
         plain = model(
             input_ids=dense(batch, batch.tokens_BL, config.pad_token_id),
             attention_mask=dense(batch, torch.ones_like(batch.tokens_BL), 0),

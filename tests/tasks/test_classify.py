@@ -14,7 +14,6 @@ from tests.fixtures_models import FAMILIES, PAD, tiny_config
 from transformers import AutoModelForSequenceClassification
 
 from interlingua.errors import DataError, LabelError, LanguageError
-from interlingua.models.attention import encode
 from interlingua.models.head import pooled_states, sequence_logits
 from interlingua.tasks import Classify, Encoded, TextExample, read_text_examples
 
@@ -73,7 +72,7 @@ def test_pooled_states_then_head_equal_the_whole_model(hf_tokenizer: Any, exampl
     encoded, _ = task.encode(examples, hf_tokenizer, max_length=100)
     batch = task.batch(encoded, hf_tokenizer)
     with torch.no_grad():
-        logits = sequence_logits(model, pooled_states(model, encode(model, batch), batch))
+        logits = sequence_logits(model, pooled_states(model, batch))
         plain = torch.cat([model(input_ids=torch.from_numpy(e.tokens)[None]).logits for e in encoded])
     torch.testing.assert_close(logits, plain, rtol=1e-10, atol=1e-10)
 

@@ -210,17 +210,22 @@ def encode_at(model: PreTrainedModel, batch: Batch, chosen_BL: Tensor) -> Tensor
     Returns:
         [N, D] in row-major order of the chosen tokens.
     """
-    if not architecture(model).layered or batch.states_BLD is not None:
+    if not architecture(model).layered:
         return encode(model, batch)[chosen_BL]
     *lower, last = model.base_model.encoder.layer
-    states_BLD = lower_states(model, batch, len(lower))
+    mask = attention_mask(batch)
+    if batch.states_BLD is None:
+        states_BLD = lower_states(model, batch, len(lower))
+    elif batch.states_layer <= len(lower):
+        states_BLD = _run_layers(lower[batch.states_layer :], batch.states_BLD.to(model.dtype), mask)
+    else:
+        return batch.states_BLD.to(model.dtype)[chosen_BL]
     # Chosen tokens to the left, in order; rows with fewer than the most are filled up with others and cut again.
     counts_B = chosen_BL.sum(dim=1)
     most = int(counts_B.max()) if len(counts_B) else 0
     left_BM = chosen_BL.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
     wanted_BM = torch.arange(most, device=left_BM.device) < counts_B[:, None]
     queries_BMD = states_BLD.gather(1, left_BM[..., None].expand(-1, -1, states_BLD.shape[-1]))
-    mask = attention_mask(batch)
     if mask is not None:
         mask = mask.gather(2, left_BM[:, None, :, None].expand(-1, -1, -1, mask.shape[-1]))
     attention = last.attention.self

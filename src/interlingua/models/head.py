@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from interlingua.batch import Batch
-from interlingua.models.attention import architecture, pool_segments
+from interlingua.models.attention import architecture, encode, encode_at, pool_segments
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -130,10 +130,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return (*ready, None)
 
 
-def pooled_states(model: PreTrainedModel, states_BLD: Tensor, batch: Batch) -> Tensor:
-    """What a sequence classifier of this class looks at: [S, D]."""
-    how = getattr(model.config, "classifier_pooling", "cls") if architecture(model).family == "modernbert" else "cls"
-    return pool_segments(states_BLD, batch, how="mean" if how == "mean" else "first")
+def pooled_states(model: PreTrainedModel, batch: Batch) -> Tensor:
+    """What a sequence classifier of this class looks at: [S, D], row ``s - 1`` for segment ``s`` of the batch."""
+    if architecture(model).family == "modernbert" and model.config.classifier_pooling == "mean":
+        return pool_segments(encode(model, batch), batch, how="mean")
+    first_BL = first_tokens(batch)
+    states_SD = encode_at(model, batch, first_BL)
+    return states_SD[torch.argsort(batch.segments_BL[first_BL])]
+
+
+def first_tokens(batch: Batch) -> Tensor:
+    """Where segments begin: bool [B, L]."""
+    before_BL = torch.nn.functional.pad(batch.segments_BL, (1, 0))[:, :-1]
+    return (batch.segments_BL > 0) & (batch.segments_BL != before_BL)
 
 
 def sequence_logits(model: PreTrainedModel, pooled_SD: Tensor) -> Tensor:

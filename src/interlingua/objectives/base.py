@@ -8,11 +8,13 @@ global batch, so neither the number of ranks nor the number of accumulation step
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 import numpy as np
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from interlingua.batch import Batch
 from interlingua.shards.stream import Layout
@@ -20,27 +22,45 @@ from interlingua.shards.stream import Layout
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Loss", "Objective", "Part", "Targets", "at_least_float32"]
+__all__ = ["IGNORED", "Loss", "Objective", "Part", "Targets", "TokenTargets", "at_least_float32"]
+
+#: Label of a token of which nothing is predicted, as in ``torch`` and ``transformers``.
+IGNORED = -100
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What is to be predicted.
+    """What is to be predicted. Objectives with more to remember derive from it.
 
     Attributes:
-        tokens_BL: ids the model is shown, int64.
-        labels_BL: ids to predict, -100 where nothing is; None if the target is not a token.
         count: number of predictions in the batch (what a summed loss is divided by).
     """
 
-    tokens_BL: Tensor
-    labels_BL: Tensor | None
     count: int
 
-    def to(self, device: object) -> Targets:
+    def to(self, device: torch.device | str) -> Self:
         """The same on another device."""
-        labels = None if self.labels_BL is None else self.labels_BL.to(device)  # type: ignore[call-overload]
-        return replace(self, tokens_BL=self.tokens_BL.to(device), labels_BL=labels)  # type: ignore[call-overload]
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved: dict[str, Any] = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
+
+
+@dataclass(frozen=True)
+class TokenTargets(Targets):
+    """Predictions of one label a token.
+
+    Attributes:
+        tokens_BL: ids the model is shown, int64.
+        labels_BL: labels to predict, -100 where nothing is, int64.
+    """
+
+    tokens_BL: Tensor
+    labels_BL: Tensor
+
+    def rows(self, start: int, stop: int) -> TokenTargets:
+        """The targets of rows ``start:stop``."""
+        labels = self.labels_BL[start:stop]
+        return TokenTargets(int((labels != IGNORED).sum()), self.tokens_BL[start:stop], labels)
 
 
 @dataclass(frozen=True)
@@ -67,22 +87,33 @@ def at_least_float32(values: Tensor) -> Tensor:
 
 @runtime_checkable
 class Objective(Protocol):
-    """One thing to learn."""
+    """One thing to learn.
+
+    An objective makes its own kind of targets and gets them back, so their type is its own affair.
+    """
 
     name: str
     layout: Layout
     splittable: bool
     """Whether rows can be computed apart and their losses added; False for in-batch negatives."""
+    networks: Mapping[str, nn.Module]
+    """What learns beside the model, by name (a generator, a head): optimised, saved and resumed with it."""
 
-    def prepare(self, batch: Batch, generator: np.random.Generator) -> Targets:
-        """Make the targets of a whole global batch."""
+    def prepare(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> Targets:
+        """Make the targets of a whole global batch.
+
+        Args:
+            batch: on the CPU.
+            generator: the only source of chance.
+            progress: share of the run's steps that are done, for what changes on the way; 1 for held-out losses.
+        """
         ...
 
-    def rows(self, targets: Targets, batch: Batch, start: int, stop: int) -> Targets:
+    def rows(self, targets: Any, batch: Batch, start: int, stop: int) -> Targets:
         """The targets of rows ``start:stop``."""
         ...
 
-    def loss(self, model: PreTrainedModel, batch: Batch, targets: Targets) -> Loss:
+    def loss(self, model: PreTrainedModel, batch: Batch, targets: Any) -> Loss:
         """The summed loss of a batch or of some of its rows."""
         ...
 

@@ -15,12 +15,13 @@ accumulation; the loop refuses that. Over ranks, vectors are gathered, so negati
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from torch import Tensor, nn
 
 from interlingua.batch import Batch
 from interlingua.models.attention import encode, pool_segments
@@ -128,6 +129,7 @@ class TranslationRanking:
 
     name = "contrast"
     splittable = False
+    networks: Mapping[str, nn.Module] = {}
 
     def __init__(
         self,
@@ -144,9 +146,9 @@ class TranslationRanking:
         self.pooling = pooling
         self.layout = Layout("apart", languages=languages)
 
-    def prepare(self, batch: Batch, generator: np.random.Generator) -> Targets:
+    def prepare(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> Targets:
         """Nothing is hidden; one prediction a direction of a link."""
-        return Targets(batch.tokens_BL, None, 2 * len(batch.links_P2))
+        return Targets(2 * len(batch.links_P2))
 
     def rows(self, targets: Targets, batch: Batch, start: int, stop: int) -> Targets:
         """The whole only: see ``splittable``."""

@@ -16,11 +16,9 @@ import numpy as np
 import torch
 
 from interlingua.batch import Batch
-from interlingua.objectives.base import Targets
+from interlingua.objectives.base import IGNORED, TokenTargets
 
 __all__ = ["Masking"]
-
-IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class Masking:
             chosen[positions[picked[word]]] = True
         return chosen.reshape(maskable_BL.shape)
 
-    def apply(self, batch: Batch, generator: np.random.Generator) -> Targets:
+    def apply(self, batch: Batch, generator: np.random.Generator) -> TokenTargets:
         """Corrupt a batch."""
         chosen_BL = self.choose(batch, generator)
         tokens_BL = batch.tokens_BL.numpy()
@@ -85,4 +83,4 @@ class Masking:
         flat[where[dice < self.mask]] = self.mask_id
         randomised = (dice >= self.mask) & (dice < self.mask + self.random)
         flat[where[randomised]] = replacement[randomised]
-        return Targets(torch.from_numpy(shown_BL), torch.from_numpy(labels_BL), len(where))
+        return TokenTargets(len(where), torch.from_numpy(shown_BL), torch.from_numpy(labels_BL))

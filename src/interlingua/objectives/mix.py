@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from torch import nn
 
 from interlingua.errors import RecipeError
 from interlingua.objectives.base import Objective, Part
@@ -39,6 +40,15 @@ class Mixture:
         self.seed = seed
         self._weights = [float(w) for w in weights]
         self._cumulative = np.cumsum(self._weights) / sum(self._weights)
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The objectives' own networks by name; the number of the objective goes before names that come twice."""
+        found: dict[str, nn.Module] = {}
+        for number, objective in enumerate(self.objectives):
+            for name, network in objective.networks.items():
+                found[name if name not in found else f"{number}-{name}"] = network
+        return found
 
     def parts(self, t: int) -> tuple[Part, ...]:
         """What step ``t`` is made of."""

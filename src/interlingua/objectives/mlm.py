@@ -6,16 +6,18 @@ both sides, restarts positions at the second side and marks languages where the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from torch import nn
 
 from interlingua.batch import Batch
 from interlingua.models.attention import encode_at
 from interlingua.models.head import masked_losses
-from interlingua.objectives.base import Loss, Targets
-from interlingua.objectives.masking import IGNORED, Masking
+from interlingua.objectives.base import IGNORED, Loss, TokenTargets
+from interlingua.objectives.masking import Masking
 from interlingua.shards.stream import Layout
 
 if TYPE_CHECKING:
@@ -34,23 +36,21 @@ class MaskedLM:
     name = "mlm"
     layout = Layout("single")
     splittable = True
+    networks: Mapping[str, nn.Module] = {}
 
     def __init__(self, masking: Masking) -> None:
         self.masking = masking
 
-    def prepare(self, batch: Batch, generator: np.random.Generator) -> Targets:
+    def prepare(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> TokenTargets:
         """Corrupt the batch."""
         return self.masking.apply(batch, generator)
 
-    def rows(self, targets: Targets, batch: Batch, start: int, stop: int) -> Targets:
+    def rows(self, targets: TokenTargets, batch: Batch, start: int, stop: int) -> TokenTargets:
         """Targets of some rows."""
-        assert targets.labels_BL is not None
-        labels = targets.labels_BL[start:stop]
-        return Targets(targets.tokens_BL[start:stop], labels, int((labels != IGNORED).sum()))
+        return targets.rows(start, stop)
 
-    def loss(self, model: PreTrainedModel, batch: Batch, targets: Targets) -> Loss:
+    def loss(self, model: PreTrainedModel, batch: Batch, targets: TokenTargets) -> Loss:
         """Summed cross-entropy over the hidden tokens, logits computed only there."""
-        assert targets.labels_BL is not None
         chosen_BL = targets.labels_BL != IGNORED
         states_ND = encode_at(model, replace(batch, tokens_BL=targets.tokens_BL), chosen_BL)
         total, each_N = masked_losses(model, states_ND, targets.labels_BL[chosen_BL])

@@ -109,7 +109,8 @@ def find_vocabulary(folder: Path, mark: str) -> PreTrainedTokenizerBase:
         ShardError: none around has this fingerprint.
     """
     from interlingua.models.checkpoint import open_tokenizer
-    from interlingua.recipe import PretrainRecipe, load_recipe
+    from interlingua.recipe import PretrainRecipe
+    from interlingua.recipe_file import load_recipe
 
     candidates = []
     for place in (folder.parent, folder.parent.parent):
@@ -172,8 +173,10 @@ def _pieces(
 ) -> list[Piece]:
     places = places[~batch.special_BL[r].numpy()[places]]
     ids = batch.tokens_BL[r].numpy()[places]
-    seen = targets.tokens_BL[r].numpy()[places]
-    asked = np.zeros(len(ids), dtype=bool) if targets.labels_BL is None else targets.labels_BL[r].numpy()[places] >= 0
+    # Only objectives that predict tokens have these; others (ranking) show the text as it is.
+    shown_BL, labels_BL = getattr(targets, "tokens_BL", batch.tokens_BL), getattr(targets, "labels_BL", None)
+    seen = shown_BL[r].numpy()[places]
+    asked = np.zeros(len(ids), dtype=bool) if labels_BL is None else labels_BL[r].numpy()[places] >= 0
     spoken = batch.languages_BL[r].numpy()[places]
     kinds = [_how(bool(a), int(i), int(s), tokenizer.mask_token_id) for a, i, s in zip(asked, ids, seen, strict=True)]
     # Masked neighbours read as one gap; what is replaced at random is shown token by token, beside what replaces it.

@@ -20,16 +20,14 @@ from numpy.typing import NDArray
 from interlingua.batch import Batch, rows_from_texts
 from interlingua.models.attention import lower_states
 from interlingua.models.encoder import length_sorted_batches
+from interlingua.objectives.base import IGNORED
 from interlingua.shards.sampling import keyed_generator
 from interlingua.shards.stream import Layout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["IGNORED", "Encoded", "TaskStream", "add_frozen_states", "batch_of", "prediction_batches"]
-
-#: Label of a token that is not scored.
-IGNORED = -100
+__all__ = ["Encoded", "TaskStream", "add_frozen_states", "batch_of", "prediction_batches"]
 
 
 @dataclass(frozen=True)

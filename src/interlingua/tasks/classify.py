@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,11 +17,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
+from torch import nn
 
 from interlingua.batch import Batch
 from interlingua.errors import DataError, LabelError, nearest
 from interlingua.languages import canonical
-from interlingua.models.attention import encode
 from interlingua.models.head import pooled_states, sequence_logits
 from interlingua.objectives.base import Loss, Targets, at_least_float32
 from interlingua.shards.stream import Layout
@@ -140,6 +140,7 @@ class Classify:
 
     layout = Layout("single")
     splittable = True
+    networks: Mapping[str, nn.Module] = {}
     per_token = False
 
     def __init__(self, labels: Sequence[str], *, name: str = "classify", metric: str = "accuracy") -> None:
@@ -191,18 +192,18 @@ class Classify:
         """Pack examples with their labels."""
         return batch_of(examples, tokenizer, per_token=False)
 
-    def prepare(self, batch: Batch, generator: np.random.Generator) -> Targets:
+    def prepare(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> Targets:
         """The labels are in the batch; one prediction a segment."""
-        return Targets(batch.tokens_BL, None, batch.segments)
+        return Targets(batch.segments)
 
     def rows(self, targets: Targets, batch: Batch, start: int, stop: int) -> Targets:
         """Targets of some rows."""
-        return Targets(targets.tokens_BL[start:stop], None, len(torch.unique(batch.segments_BL[start:stop])))
+        return Targets(len(torch.unique(batch.segments_BL[start:stop])))
 
     def loss(self, model: PreTrainedModel, batch: Batch, targets: Targets) -> Loss:
         """Summed cross-entropy over segments."""
         assert batch.labels is not None
-        pooled_SD = pooled_states(model, encode(model, batch), batch)
+        pooled_SD = pooled_states(model, batch)
         each = F.cross_entropy(at_least_float32(sequence_logits(model, pooled_SD)), batch.labels, reduction="none")
         languages_S = torch.zeros(batch.segments + 1, dtype=torch.long, device=each.device)
         languages_S[batch.segments_BL.reshape(-1)] = batch.languages_BL.reshape(-1)
@@ -216,7 +217,7 @@ class Classify:
         with torch.inference_mode():
             for indices, chosen in prediction_batches(examples, tokenizer):
                 batch = self.batch(chosen, tokenizer).to(model.device)
-                out[indices] = pooled_states(model, encode(model, batch), batch).float().cpu().numpy()
+                out[indices] = pooled_states(model, batch).float().cpu().numpy()
         return out
 
     def predict_pooled(self, model: PreTrainedModel, pooled: NDArray[Any]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ are right; an ``I-`` that follows nothing of its type begins an entity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +19,16 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
+from torch import nn
 
 from interlingua.batch import Batch
 from interlingua.errors import DataError, LabelError, nearest
 from interlingua.languages import canonical
-from interlingua.models.attention import encode
+from interlingua.models.attention import encode, encode_at
 from interlingua.models.head import token_logits
-from interlingua.objectives.base import Loss, Targets, at_least_float32
+from interlingua.objectives.base import IGNORED, Loss, TokenTargets, at_least_float32
 from interlingua.shards.stream import Layout
-from interlingua.tasks.base import IGNORED, Encoded, batch_of, prediction_batches
+from interlingua.tasks.base import Encoded, batch_of, prediction_batches
 from interlingua.text.lines import ReadReport, numbered_lines
 from interlingua.vocab.words import align_words
 
@@ -131,6 +132,7 @@ class Tag:
 
     layout = Layout("single")
     splittable = True
+    networks: Mapping[str, nn.Module] = {}
     per_token = True
 
     def __init__(
@@ -174,22 +176,19 @@ class Tag:
         """Pack sentences with their labels."""
         return batch_of(examples, tokenizer, per_token=True)
 
-    def prepare(self, batch: Batch, generator: np.random.Generator) -> Targets:
+    def prepare(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> TokenTargets:
         """The labels are in the batch."""
         assert batch.labels is not None
-        return Targets(batch.tokens_BL, batch.labels, int((batch.labels != IGNORED).sum()))
+        return TokenTargets(int((batch.labels != IGNORED).sum()), batch.tokens_BL, batch.labels)
 
-    def rows(self, targets: Targets, batch: Batch, start: int, stop: int) -> Targets:
+    def rows(self, targets: TokenTargets, batch: Batch, start: int, stop: int) -> TokenTargets:
         """Targets of some rows."""
-        assert targets.labels_BL is not None
-        labels_BL = targets.labels_BL[start:stop]
-        return Targets(targets.tokens_BL[start:stop], labels_BL, int((labels_BL != IGNORED).sum()))
+        return targets.rows(start, stop)
 
-    def loss(self, model: PreTrainedModel, batch: Batch, targets: Targets) -> Loss:
+    def loss(self, model: PreTrainedModel, batch: Batch, targets: TokenTargets) -> Loss:
         """Summed cross-entropy over words."""
-        assert targets.labels_BL is not None
         chosen_BL = targets.labels_BL != IGNORED
-        logits_NC = token_logits(model, encode(model, batch)[chosen_BL])
+        logits_NC = token_logits(model, encode_at(model, batch, chosen_BL))
         each = F.cross_entropy(at_least_float32(logits_NC), targets.labels_BL[chosen_BL], reduction="none")
         return Loss(each.sum(), len(each), each.detach(), batch.languages_BL[chosen_BL])
 

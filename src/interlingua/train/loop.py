@@ -7,7 +7,8 @@ number; batches are prepared in another thread while the step before is computed
 must be used after a resume (it is kept in the checkpoint).
 
     checkpoints/step-000123/            Hugging Face files
-                            training/   optimizer.safetensors, state.json
+                            NAME/       the same, for an objective's own network of that name (an ELECTRA generator)
+                            training/   optimizer.safetensors, state.json, NAME.safetensors for objectives' own networks
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from torch import nn
 
 from interlingua.batch import Batch
 from interlingua.errors import CheckpointError, RecipeError
@@ -56,6 +58,11 @@ class BatchSource(Protocol):
 
 class Objectives(Protocol):
     """Anything that says what step t learns."""
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """What learns beside the model, by name."""
+        ...
 
     def parts(self, t: int) -> tuple[Part, ...]:
         """The parts of step ``t``."""
@@ -205,15 +212,25 @@ def _step(model: PreTrainedModel, prepared: Prepared, recipe: TrainRecipe) -> di
             (loss.total * (part.weight / max(1, targets.count))).backward()  # type: ignore[no-untyped-call]
             total += float(loss.total.detach())
         losses[objective.name] = total / max(1, targets.count)
-    if world > 1:
-        _sum_gradients(model)
     return losses
 
 
-def _sum_gradients(model: PreTrainedModel) -> None:
+def _trained(model: PreTrainedModel, networks: Mapping[str, nn.Module]) -> list[tuple[str, nn.Parameter]]:
+    """Every parameter once, by name: networks may share tensors with the model."""
+    seen: set[int] = set()
+    named = []
+    for prefix, module in (("", model), *((f"{name}.", network) for name, network in networks.items())):
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad and id(parameter) not in seen:
+                seen.add(id(parameter))
+                named.append((prefix + name, parameter))
+    return named
+
+
+def _sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
     import torch.distributed as dist
 
-    for parameter in model.parameters():
+    for parameter in parameters:
         if parameter.requires_grad:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
@@ -224,10 +241,12 @@ def _save(
     run: Run,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
+    networks: Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer,
     state: _State,
 ) -> Path:
-    from safetensors.torch import save_file
+    from safetensors.torch import save_file, save_model
+    from transformers import PreTrainedModel
 
     folder = run.checkpoints / f"step-{state.step:06d}"
     with atomic_folder(folder) as temporary:
@@ -238,6 +257,10 @@ def _save(
         for index, entry in optimizer.state_dict()["state"].items():
             moments |= {f"{index}.{key}": value for key, value in entry.items()}
         save_file(moments, training / "optimizer.safetensors")
+        for name, network in networks.items():
+            save_model(network, str(training / f"{name}.safetensors"))
+            if isinstance(network, PreTrainedModel):
+                write_checkpoint(temporary / name, network, tokenizer)
         (training / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
     index = run.index() | {"last": folder.name}
     if state.best_step == state.step:
@@ -246,9 +269,11 @@ def _save(
     return folder
 
 
-def _resume(run: Run, model: PreTrainedModel, optimizer: torch.optim.Optimizer) -> _State | None:
-    """Load the last checkpoint into model and optimiser, if there is one."""
-    from safetensors.torch import load_file
+def _resume(
+    run: Run, model: PreTrainedModel, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> _State | None:
+    """Load the last checkpoint into model, objectives' networks and optimiser, if there is one."""
+    from safetensors.torch import load_file, load_model
 
     last = run.index().get("last")
     if last is None:
@@ -258,6 +283,8 @@ def _resume(run: Run, model: PreTrainedModel, optimizer: torch.optim.Optimizer) 
         state = _State(**json.loads((folder / "training" / "state.json").read_text(encoding="utf-8")))
         weights = load_file(folder / "model.safetensors")
         moments = load_file(folder / "training" / "optimizer.safetensors")
+        for name, network in networks.items():
+            load_model(network, folder / "training" / f"{name}.safetensors", device=str(model.device))
     except Exception as error:  # a missing or damaged file, in any of the libraries' own words
         raise CheckpointError(
             f"checkpoint {last!r} cannot be resumed from: {error}",
@@ -318,17 +345,20 @@ def train(
     """
     device = pick_device(recipe.device)
     model.to(device)
+    for network in mixture.networks.values():
+        network.to(device)
+    named = _trained(model, mixture.networks)
     table = model.get_input_embeddings().weight
     optimizer = optimizer or build_optimizer(
         [
-            ([(n, p) for n, p in model.named_parameters() if p is not table], recipe.lr),
+            ([(n, p) for n, p in named if p is not table], recipe.lr),
             ([("embeddings", table)], recipe.embedding_lr or recipe.lr),
         ],
         weight_decay=recipe.weight_decay,
         betas=(recipe.beta1, recipe.beta2),
         epsilon=recipe.epsilon,
     )
-    state = _resume(run, model, optimizer) if run else None
+    state = _resume(run, model, mixture.networks, optimizer) if run else None
     if state is None:
         state = _State()
         if run:
@@ -338,18 +368,19 @@ def train(
         prepared = []
         for part in mixture.parts(t):
             batch = source.batch(t, part.objective.layout)
-            prepared.append((part, batch, part.objective.prepare(batch, keyed_generator(seed, t, 5, part.index))))
+            chance = keyed_generator(seed, t, 5, part.index)
+            prepared.append((part, batch, part.objective.prepare(batch, chance, t / recipe.steps)))
         return prepared
 
-    model.train()
+    _training_mode(model, mixture.networks, on=True)
     if device.type == "cpu":
-        _set_threads(model, recipe, state, make)
+        _set_threads(model, mixture.networks, recipe, state, make)
     checkpoint = run.checkpoints / str(run.index()["last"]) if run and run.index() else None
     prefetcher = _Prefetcher(make, state.step, recipe.steps)
     reason, tokens, last_held_out = "done", 0, None
     begin = last_report = time.perf_counter()
     tokens_then = 0
-    parameters = [p for p in model.parameters() if p.requires_grad]
+    parameters = [p for _, p in named]
     try:
         with _sigterm(caught=run is not None) as asked_to_stop:
             while state.step < recipe.steps and not _tired(state, recipe):
@@ -363,6 +394,8 @@ def train(
                 # Dropout's numbers follow from the step, so that a resumed run draws the same ones.
                 torch.manual_seed(int(keyed_generator(seed, t, 6, _ranks()[0]).integers(2**62)))
                 losses = _step(model, prepared, recipe)
+                if _ranks()[1] > 1:
+                    _sum_gradients(parameters)
                 norm = torch.nn.utils.clip_grad_norm_(parameters, recipe.clip or math.inf, foreach=True)
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
@@ -372,8 +405,9 @@ def train(
                 tokens += seen
                 finished = state.step == recipe.steps
                 if evaluate and (state.step % recipe.evaluate_every == 0 or finished):
+                    _training_mode(model, mixture.networks, on=False)
                     held_out = last_held_out = evaluate(model)
-                    model.train()
+                    _training_mode(model, mixture.networks, on=True)
                     _note_best(state, held_out)
                 else:
                     held_out = None
@@ -394,7 +428,7 @@ def train(
                 tired, stop = _tired(state, recipe), asked_to_stop()
                 if run and (state.step % recipe.save_every == 0 or finished or tired or stop
                             or (held_out is not None and state.best_step == state.step)):  # fmt: skip
-                    checkpoint = _save(run, model, tokenizer, optimizer, state)
+                    checkpoint = _save(run, model, tokenizer, mixture.networks, optimizer, state)
                 if stop and not finished:
                     reason = "stopped"
                     break
@@ -402,22 +436,38 @@ def train(
                 reason = "patience"
     finally:
         prefetcher.close()
-    model.eval()
+    _training_mode(model, mixture.networks, on=False)
     return TrainResult(state.step, reason, tokens, time.perf_counter() - begin, checkpoint, last_held_out)
 
 
-def _set_threads(model: PreTrainedModel, recipe: TrainRecipe, state: _State, make: Callable[[int], Prepared]) -> None:
+def _training_mode(model: PreTrainedModel, networks: Mapping[str, nn.Module], *, on: bool) -> None:
+    for module in (model, *networks.values()):
+        module.train(on)
+
+
+def _set_threads(
+    model: PreTrainedModel,
+    networks: Mapping[str, nn.Module],
+    recipe: TrainRecipe,
+    state: _State,
+    make: Callable[[int], Prepared],
+) -> None:
     if recipe.threads or state.threads:
         torch.set_num_threads(recipe.threads or state.threads)
         state.threads = recipe.threads or state.threads
         return
     prepared = make(0)
+    # A trial must leave no trace: queues and momentum copies move on with every loss.
+    kept = [(tensor, tensor.clone()) for network in networks.values() for tensor in network.state_dict().values()]
 
     def trial() -> None:
         _step(model, prepared, recipe)
-        model.zero_grad(set_to_none=True)
+        for module in (model, *networks.values()):
+            module.zero_grad(set_to_none=True)
 
     state.threads = choose_threads(trial, repeats=2)
+    for tensor, before in kept:
+        tensor.copy_(before)
 
 
 def _tired(state: _State, recipe: TrainRecipe) -> bool:
