@@ -74,3 +74,21 @@ def test_no_gradient_wanted():
         F.cross_entropy(F.linear(states, weight, bias), labels, reduction="sum").item()
     )
     assert not total.requires_grad
+
+
+def test_samples_follow_the_predicted_distribution(monkeypatch):
+    """20,000 draws from one distribution, over several blocks, pass a chi-square test against its softmax."""
+    from scipy import stats
+
+    monkeypatch.setattr(head, "BLOCK_BYTES", (3000 * 6 * 8,) * 2)
+    logits = torch.tensor([0.0, 1.0, 2.0, -1.0, 0.5, -0.5], dtype=torch.double)
+    torch.manual_seed(0)
+    _, _, drawn = head._cross_entropy(
+        torch.ones(20_000, 1, dtype=torch.double),
+        logits[:, None],
+        None,
+        torch.zeros(20_000, dtype=torch.long),
+        sample=True,
+    )
+    counts = torch.bincount(drawn, minlength=6).numpy()
+    assert stats.chisquare(counts, logits.softmax(0).numpy() * 20_000).pvalue > 0.001

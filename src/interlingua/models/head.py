@@ -27,6 +27,7 @@ __all__ = [
     "masked_logits",
     "masked_losses",
     "pooled_states",
+    "sampled_losses",
     "sequence_logits",
     "token_logits",
 ]
@@ -59,6 +60,13 @@ def masked_losses(model: PreTrainedModel, states_ND: Tensor, labels_N: Tensor) -
     )
 
 
+def sampled_losses(model: PreTrainedModel, states_ND: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """As :func:`masked_losses`, with a token drawn from each predicted distribution: int64 [N]."""
+    output = model.get_output_embeddings()
+    states_ND = architecture(model).masked_transform(model, states_ND)
+    return _cross_entropy(states_ND, output.weight, output.bias, labels_N, sample=True)
+
+
 def linear_cross_entropy(
     states_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, labels_N: Tensor
 ) -> tuple[Tensor, Tensor]:
@@ -73,12 +81,21 @@ def linear_cross_entropy(
     Returns:
         The sum of the losses, a scalar with gradients to states, weight and bias, and the losses [N] without one.
     """
+    total, each_N, _ = _cross_entropy(states_ND, weight_VD, bias_V, labels_N, sample=False)
+    return total, each_N
+
+
+def _cross_entropy(
+    states_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, labels_N: Tensor, *, sample: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     dtype = torch.get_autocast_dtype(states_ND.device.type)
     if torch.is_autocast_enabled(states_ND.device.type):
         states_ND, weight_VD = states_ND.to(dtype), weight_VD.to(dtype)
     with torch.autocast(states_ND.device.type, enabled=False):
-        total, each_N = _LinearCrossEntropy.apply(states_ND, weight_VD, bias_V, labels_N)  # type: ignore[no-untyped-call]
-    return total, each_N
+        found: tuple[Tensor, Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+            states_ND, weight_VD, bias_V, labels_N, sample
+        )
+    return found
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -86,11 +103,12 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, states_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, labels_N: Tensor
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any, states_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, labels_N: Tensor, sample: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         wanted = any(ctx.needs_input_grad)
         precise = torch.promote_types(states_ND.dtype, torch.float32)
         each_N = states_ND.new_empty(len(states_ND), dtype=precise)
+        drawn_N = torch.empty_like(labels_N)
         d_states_ND, d_weight_VD, d_bias_V = None, None, None
         if wanted:
             d_states_ND = torch.empty_like(states_ND)
@@ -105,6 +123,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             log_p = logits.log_softmax(dim=1)
             labels = labels_N[block, None]
             each_N[block] = -log_p.gather(1, labels)[:, 0]
+            if sample:  # the Gumbel-max trick: argmax(log p - log e) for e ~ Exp(1) is a draw from p
+                drawn_N[block] = (log_p - torch.empty_like(log_p).exponential_().log_()).argmax(dim=1)
             if d_states_ND is not None and d_weight_VD is not None:
                 d_logits = torch.exp(log_p, out=logits)
                 d_logits.scatter_add_(1, labels, d_logits.new_full(labels.shape, -1.0))
@@ -119,15 +139,15 @@ class _LinearCrossEntropy(torch.autograd.Function):
         if d_weight_VD is not None:
             d_weight_VD = d_weight_VD.to(weight_VD.dtype)
         ctx.gradients = (d_states_ND, d_weight_VD, d_bias_V)
-        ctx.mark_non_differentiable(each_N)
-        return each_N.sum(), each_N
+        ctx.mark_non_differentiable(each_N, drawn_N)
+        return each_N.sum(), each_N, drawn_N
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
         scale = upstream[0]
         ready = [None if g is None else g.mul_(scale.to(g.dtype)) for g in ctx.gradients]
         ctx.gradients = None  # scaled in place: there is no second backward pass
-        return (*ready, None)
+        return (*ready, None, None)
 
 
 def pooled_states(model: PreTrainedModel, batch: Batch) -> Tensor:

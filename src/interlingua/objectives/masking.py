@@ -41,7 +41,7 @@ class Masking:
     mask: float = 0.8
     random: float = 0.1
 
-    def choose(self, batch: Batch, generator: np.random.Generator) -> np.ndarray:
+    def choose(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> np.ndarray:
         """Which tokens are predicted: bool [B, L]."""
         maskable_BL = ~batch.special_BL.numpy()
         positions = np.flatnonzero(maskable_BL)
@@ -70,9 +70,9 @@ class Masking:
             chosen[positions[picked[word]]] = True
         return chosen.reshape(maskable_BL.shape)
 
-    def apply(self, batch: Batch, generator: np.random.Generator) -> TokenTargets:
+    def apply(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> TokenTargets:
         """Corrupt a batch."""
-        chosen_BL = self.choose(batch, generator)
+        chosen_BL = self.choose(batch, generator, progress)
         tokens_BL = batch.tokens_BL.numpy()
         labels_BL = np.where(chosen_BL, tokens_BL, IGNORED)
         shown_BL = tokens_BL.copy()

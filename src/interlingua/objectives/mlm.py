@@ -43,7 +43,7 @@ class MaskedLM:
 
     def prepare(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> TokenTargets:
         """Corrupt the batch."""
-        return self.masking.apply(batch, generator)
+        return self.masking.apply(batch, generator, progress)
 
     def rows(self, targets: TokenTargets, batch: Batch, start: int, stop: int) -> TokenTargets:
         """Targets of some rows."""
