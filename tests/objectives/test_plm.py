@@ -11,6 +11,7 @@ from transformers import XLNetConfig, XLNetLMHeadModel, XLNetModel
 from interlingua.objectives.masking import Masking
 from interlingua.objectives.plm import PermutationLM
 
+
 @pytest.fixture(autouse=True)
 def double_positions(monkeypatch):
     """XLNet makes its relative positions in float32 whatever the network's type; here they follow it."""

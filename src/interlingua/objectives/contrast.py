@@ -11,10 +11,15 @@ the harder negatives, and pushing them away leaves less language identity in the
 
 Decision: in-batch negatives make the loss of a row depend on all rows, so the batch cannot be split for gradient
 accumulation; the loop refuses that. Over ranks, vectors are gathered, so negatives are those of the global batch.
+More negatives than a batch holds come from a queue (MoCo, He et al. 2020, arXiv 1911.05722): a slowly moving copy of
+the network, theta_k <- m theta_k + (1 - m) theta, encodes every batch once more, and the last ``queue`` of its
+vectors are wrong candidates for all. Price: a second forward pass, and the memory of a second network.
 """
+# ruff: noqa: N815  buffers carry shape suffixes
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -31,7 +36,7 @@ from interlingua.shards.stream import Layout
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["TranslationRanking", "gather_with_gradient", "ranking_losses"]
+__all__ = ["MomentumQueue", "TranslationRanking", "gather_with_gradient", "ranking_losses"]
 
 
 def ranking_losses(
@@ -42,6 +47,7 @@ def ranking_losses(
     margin: float,
     negatives: str,
     gather: bool = False,
+    queue_QD: Tensor | None = None,
 ) -> Tensor:
     """The losses of all links, first in the given direction, then in the other.
 
@@ -52,6 +58,7 @@ def ranking_losses(
         margin: m.
         negatives: ``"other"`` or ``"both"``.
         gather: also use the vectors of all other ranks as wrong candidates.
+        queue_QD: unit vectors that are wrong candidates for every text, without a gradient.
 
     Returns:
         [2P].
@@ -72,7 +79,10 @@ def ranking_losses(
     wrong_SK[second, first + offset] = False
     if negatives == "other":
         wrong_SK &= side_S != side_K.T
-    log_wrong_S = similarity_SK.masked_fill(~wrong_SK, -torch.inf).logsumexp(dim=1)
+    wrong = similarity_SK.masked_fill(~wrong_SK, -torch.inf)
+    if queue_QD is not None:
+        wrong = torch.cat([wrong, unit_SD @ queue_QD.T / temperature], dim=1)
+    log_wrong_S = wrong.logsumexp(dim=1)
     source, target = torch.cat([first, second]), torch.cat([second, first])
     right = similarity_SK[source, target + offset] - margin / temperature
     return torch.logaddexp(right, log_wrong_S[source]) - right
@@ -116,6 +126,43 @@ def gather_with_gradient(vectors_SD: Tensor) -> tuple[Tensor, int]:
     return gathered, sum(sizes[: dist.get_rank()])
 
 
+class MomentumQueue(nn.Module):
+    """A slowly moving copy of a network, and the last vectors it made.
+
+    Args:
+        model: the network that learns.
+        size: vectors kept.
+        momentum: m.
+    """
+
+    queue_QD: Tensor
+    filled: Tensor
+
+    def __init__(self, model: PreTrainedModel, *, size: int, momentum: float) -> None:
+        super().__init__()
+        self.size = size
+        self.momentum = momentum
+        self.network: PreTrainedModel = copy.deepcopy(model.base_model).requires_grad_(False)
+        self.register_buffer("queue_QD", torch.zeros(size, model.config.hidden_size, dtype=model.dtype))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+
+    def candidates(self) -> Tensor | None:
+        """The vectors there are, or None at the beginning."""
+        count = int(self.filled)
+        return self.queue_QD[:count] if count else None
+
+    @torch.no_grad()
+    def move(self, model: PreTrainedModel, batch: Batch, pooling: str) -> None:
+        """Take a step towards the network, and put the batch's vectors at the queue's head."""
+        for own, other in zip(self.network.parameters(), model.base_model.parameters(), strict=True):
+            own.lerp_(other.to(own.dtype), 1 - self.momentum)
+        unit_SD = F.normalize(pool_segments(encode(self.network, batch), batch, how=pooling), dim=-1)
+        unit_SD, _ = gather_with_gradient(unit_SD)
+        newest = torch.cat([unit_SD.to(self.queue_QD), self.queue_QD])[: self.size]
+        self.queue_QD.copy_(newest)
+        self.filled.fill_(min(self.size, int(self.filled) + len(unit_SD)))
+
+
 class TranslationRanking:
     """Rank translations first among the texts of the batch.
 
@@ -125,11 +172,11 @@ class TranslationRanking:
         languages: languages drawn of each translation group.
         negatives: ``"both"`` or ``"other"``.
         pooling: ``"mean"`` or ``"first"``.
+        queue: more wrong candidates from earlier batches, or None.
     """
 
     name = "contrast"
     splittable = False
-    networks: Mapping[str, nn.Module] = {}
 
     def __init__(
         self,
@@ -139,7 +186,10 @@ class TranslationRanking:
         languages: int = 2,
         negatives: str = "both",
         pooling: str = "mean",
+        queue: MomentumQueue | None = None,
     ) -> None:
+        self.queue = queue
+        self.networks: Mapping[str, nn.Module] = {} if queue is None else {"momentum": queue}
         self.temperature = temperature
         self.margin = margin
         self.negatives = negatives
@@ -167,6 +217,9 @@ class TranslationRanking:
             margin=self.margin,
             negatives=self.negatives,
             gather=True,
+            queue_QD=None if self.queue is None else self.queue.candidates(),
         )
+        if self.queue is not None and model.training:
+            self.queue.move(model, batch, self.pooling)
         pairs = torch.cat([links_P2[:, 1], links_P2[:, 0]])
         return Loss(each.sum(), each.shape[0], each.detach(), languages_S[1:][pairs])

@@ -33,13 +33,13 @@ class Layout:
     """What one draw is and how it is laid out.
 
     Attributes:
-        kind: ``single``: one text a segment; ``joined``: a translation pair as one segment; ``apart``: the texts of a
-            translation group as linked segments.
+        kind: ``single``: one text a segment; ``running``: a row cut from running text as one segment; ``joined``: a
+            translation pair as one segment; ``apart``: the texts of a translation group as linked segments.
         languages: ``apart``: how many languages of a group are taken.
         restart_positions: ``joined``: positions restart at the second side.
     """
 
-    kind: Literal["single", "joined", "apart"] = "single"
+    kind: Literal["single", "running", "joined", "apart"] = "single"
     languages: int = 2
     restart_positions: bool = True
 
