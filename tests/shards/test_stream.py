@@ -16,7 +16,7 @@ from interlingua.shards.write import write_shards
 from interlingua.text.documents import Document
 from interlingua.text.pairs import Parallel
 
-LAYOUTS = [Layout("single"), Layout("joined"), Layout("apart"), Layout("apart", languages=4)]
+LAYOUTS = [Layout("single"), Layout("running"), Layout("joined"), Layout("apart"), Layout("apart", languages=4)]
 
 
 @pytest.fixture
@@ -209,3 +209,21 @@ def test_partners_outside_the_weights_when_there_are_no_others(hf_tokenizer, tmp
     english = source.languages.index("en")
     for s in range(1, batch.segments + 1):
         assert english in np.unique(batch.languages_BL[batch.segments_BL == s])
+
+
+def test_running_rows_are_full_and_in_order(stream, shard_folder, hf_tokenizer):
+    """Each row is one segment without padding: the opening special, then units in the order of the shards."""
+    shards = ShardSet(shard_folder / "train")
+    last = hf_tokenizer.eos_token_id
+    units = {lang: [shards.unit(lang, i) for i in range(shards.count(lang))] for lang in shards.languages}
+    texts = {lang: [tuple(at.shard.tokens(at.unit).tolist()) for at in rows] for lang, rows in units.items()}
+    batch = stream().batch(2, Layout("running"))
+    assert batch.tokens_BL.shape == (round(2000 / 128), 128)
+    assert (batch.segments_BL == torch.arange(1, batch.rows + 1)[:, None]).all()
+    for row, languages in zip(batch.tokens_BL.tolist(), batch.languages_BL, strict=True):
+        assert row[0] == hf_tokenizer.bos_token_id
+        own = texts[shards.languages[int(languages[0])]]
+        pieces = " ".join(map(str, row[1:])).split(f" {last} ")
+        first = next(i for i, t in enumerate(own) if " ".join(map(str, t)) == pieces[0])
+        for k, piece in enumerate(pieces[:-1]):
+            assert piece == " ".join(map(str, own[(first + k) % len(own)]))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -25,7 +25,30 @@ from interlingua.shards.sampling import DrawPlan, keyed_generator
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Layout", "Stream"]
+__all__ = ["Layout", "Stream", "Text", "Transform"]
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text on its way into a batch.
+
+    Attributes:
+        tokens: ids, int64 [n].
+        starts: True where a token begins a word, bool [n].
+        languages: language index of each token, int64 [n].
+    """
+
+    tokens: np.ndarray
+    starts: np.ndarray
+    languages: np.ndarray
+
+
+class Transform(Protocol):
+    """Another text for a text; a pure function of the text and the generator."""
+
+    def __call__(self, text: Text, chance: np.random.Generator) -> Text:
+        """The text that is used instead."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -33,15 +56,17 @@ class Layout:
     """What one draw is and how it is laid out.
 
     Attributes:
-        kind: ``single``: one text a segment; ``running``: a row cut from running text as one segment; ``joined``: a
-            translation pair as one segment; ``apart``: the texts of a translation group as linked segments.
+        kind: ``single``: one text a segment; ``running``: a row cut from running text as one segment
+            (every text begins a row once an epoch); ``joined``: a translation pair as one segment; ``apart``: the texts of a translation group as linked segments.
         languages: ``apart``: how many languages of a group are taken.
         restart_positions: ``joined``: positions restart at the second side.
+        transform: what is done to every text before it is laid out (code-switching).
     """
 
     kind: Literal["single", "running", "joined", "apart"] = "single"
     languages: int = 2
     restart_positions: bool = True
+    transform: Transform | None = None
 
 
 class Stream:
@@ -112,10 +137,11 @@ class Stream:
         Raises:
             ShardError: the layout needs translations and the shards hold none.
         """
-        plan = self._plans[layout.kind != "single"]
+        linked = layout.kind in {"joined", "apart"}
+        plan = self._plans[linked]
         if plan is None:
             raise ShardError(
-                f"no {'text' if layout.kind == 'single' else 'translations'} of the languages drawn in the shards",
+                f"no {'translations' if linked else 'text'} of the languages drawn in the shards",
                 expected="pairs or parallel files for translation objectives, and data.weights for both sides",
                 where=str(self.shards.folder),
                 next_step="add data.pairs or data.parallel, or drop the objectives that need them (tlm, contrast)",
@@ -125,6 +151,8 @@ class Stream:
     def draws(self, layout: Layout) -> int:
         """Draws a batch of this layout."""
         plan = self.plan(layout)
+        if layout.kind == "running":
+            return max(1, round(self.batch_tokens / self.row_length))
         before, after = plan.drawn_before(0), plan.drawn_before(1)
         weights = np.array([b - a for a, b in zip(before, after, strict=True)], dtype=float)
         room = self._room(layout)
@@ -142,7 +170,12 @@ class Stream:
         layout = layout or Layout()
         plan, count = self.plan(layout), self.draws(layout)
         languages, units = plan.draw(t * count, (t + 1) * count)
-        linked = layout.kind != "single"
+        linked = layout.kind in {"joined", "apart"}
+        chance = keyed_generator(self.seed, t, 2)
+        if layout.kind == "running":
+            rows = [self._running(plan.languages[lang], number, layout, chance)
+                    for lang, number in zip(languages.tolist(), units.tolist(), strict=True)]  # fmt: skip
+            return self._laid_out(rows, [])
         located = [
             self.shards.unit(plan.languages[lang], number, linked=linked)
             for lang, number in zip(languages.tolist(), units.tolist(), strict=True)
@@ -150,23 +183,27 @@ class Stream:
         if not linked:
             groups = [[unit] for unit in located]
         else:
-            chance = keyed_generator(self.seed, t, 2)
             wanted = 2 if layout.kind == "joined" else layout.languages
             groups = [self._members(unit, wanted, chance) for unit in located]
         if layout.kind == "joined":
-            return self._joined(groups, layout)
+            return self._joined(groups, layout, chance)
         if linked:
             groups = _merged(groups)
-        flat = [unit for group in groups for unit in group]
         links, at = [], 0
         for group in groups:
             links += [(at + i, at + j) for i in range(len(group)) for j in range(i + 1, len(group))]
             at += len(group)
-        texts = [self._text(unit, self._room(layout)) for unit in flat]
+        texts = [self._text(unit, self._room(layout), layout, chance) for group in groups for unit in group]
+        return self._laid_out(texts, links)
+
+    def _laid_out(
+        self, texts: list[Text], links: list[tuple[int, int]], positions: list[np.ndarray] | None = None
+    ) -> Batch:
         return rows_from_texts(
-            [tokens for tokens, _ in texts],
-            word_starts=[starts for _, starts in texts],
-            languages=[unit.language for unit in flat],
+            [text.tokens for text in texts],
+            word_starts=[text.starts for text in texts],
+            token_languages=[text.languages for text in texts],
+            positions=positions,
             links=links,
             pad_id=self._pad,
             row_length=self.row_length,
@@ -184,36 +221,56 @@ class Stream:
         picked = [rest[i] for i in chance.permutation(len(rest))[:spare]] if spare > 0 and rest else []
         return [*first, unit, *picked]
 
-    def _text(self, unit: Located, room: int) -> tuple[np.ndarray, np.ndarray]:
+    def _bare(self, unit: Located, layout: Layout, chance: np.random.Generator) -> Text:
+        """A unit's text without specials, transformed."""
         tokens, starts = unit.shard.tokens(unit.unit), unit.shard.starts(unit.unit)
         self.drawn[self.languages[unit.language]] += 1
-        if len(tokens) > room:
-            self.cut_tokens += len(tokens) - room
-            tokens, starts = tokens[:room], starts[:room]
-        return (
-            np.concatenate([[self._first], tokens, [self._last]]),
-            np.concatenate([[True], starts, [True]]),
+        text = Text(tokens, starts, np.full(len(tokens), unit.language))
+        return layout.transform(text, chance) if layout.transform else text
+
+    def _text(self, unit: Located, room: int, layout: Layout, chance: np.random.Generator) -> Text:
+        """A unit's text between specials, cut to the room there is."""
+        text = self._bare(unit, layout, chance)
+        self.cut_tokens += max(0, len(text.tokens) - room)
+        return Text(
+            np.concatenate([[self._first], text.tokens[:room], [self._last]]),
+            np.concatenate([[True], text.starts[:room], [True]]),
+            np.pad(text.languages[:room], 1, constant_values=unit.language),
         )
 
-    def _joined(self, groups: list[list[Located]], layout: Layout) -> Batch:
-        tokens, starts, positions, languages = [], [], [], []
-        for first, second in groups:
-            (a, a_starts), (b, b_starts) = (self._text(unit, self._room(layout)) for unit in (first, second))
-            b, b_starts = b[1:], b_starts[1:]  # one opening special a pair
-            tokens.append(np.concatenate([a, b]))
-            starts.append(np.concatenate([a_starts, b_starts]))
-            languages.append(np.repeat([first.language, second.language], [len(a), len(b)]))
-            begin = 0 if layout.restart_positions else len(a)
-            positions.append(np.concatenate([np.arange(len(a)), np.arange(begin, begin + len(b))]))
-        return rows_from_texts(
-            tokens,
-            word_starts=starts,
-            positions=positions,
-            token_languages=languages,
-            pad_id=self._pad,
-            row_length=self.row_length,
-            special_ids=self._specials,
+    def _running(self, language: str, number: int, layout: Layout, chance: np.random.Generator) -> Text:
+        """A row of running text: the drawn unit and those that follow it in its language, a closing special between.
+
+        Units follow one another as they did in the input; behind the last comes the first.
+        """
+        count, index = self.shards.count(language), self.languages.index(language)
+
+        def special(token: int) -> Text:
+            return Text(np.array([token]), np.array([True]), np.array([index]))
+
+        pieces, length = [special(self._first)], 1
+        while length < self.row_length:
+            text = self._bare(self.shards.unit(language, number % count), layout, chance)
+            pieces += [text, special(self._last)]
+            length += len(text.tokens) + 1
+            number += 1
+        return Text(
+            np.concatenate([piece.tokens for piece in pieces])[: self.row_length],
+            np.concatenate([piece.starts for piece in pieces])[: self.row_length],
+            np.concatenate([piece.languages for piece in pieces])[: self.row_length],
         )
+
+    def _joined(self, groups: list[list[Located]], layout: Layout, chance: np.random.Generator) -> Batch:
+        joined, positions = [], []
+        for first, second in groups:
+            a, b = (self._text(unit, self._room(layout), layout, chance) for unit in (first, second))
+            # One opening special a pair.
+            joined.append(Text(*(np.concatenate([getattr(a, n), getattr(b, n)[1:]]) for n in
+                                 ("tokens", "starts", "languages"))))  # fmt: skip
+            length = len(b.tokens) - 1
+            begin = 0 if layout.restart_positions else len(a.tokens)
+            positions.append(np.concatenate([np.arange(len(a.tokens)), np.arange(begin, begin + length)]))
+        return self._laid_out(joined, [], positions)
 
 
 def _merged(groups: list[list[Located]]) -> list[list[Located]]:
