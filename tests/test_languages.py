@@ -122,3 +122,18 @@ def test_smoothed_is_a_distribution_that_keeps_order(sizes: dict[str, float], ex
     assert sum(shares.values()) == pytest.approx(1)
     ordered = sorted(sizes, key=sizes.__getitem__)
     assert all(shares[a] <= shares[b] * (1 + 1e-12) for a, b in itertools.pairwise(ordered))
+
+
+def test_cap_is_kept_and_nothing_is_lost():
+    """No share above the cap, the sum is 1, and uncapped languages keep their proportions (worked by hand)."""
+    shares = smoothed({"en": 90, "de": 6, "fi": 3, "my": 1}, 1.0, cap=0.4)
+    assert shares["en"] == pytest.approx(0.4)
+    # 6 : 3 : 1 of the .6 left is .36 : .18 : .06, none above the cap.
+    assert [shares[lang] for lang in ("de", "fi", "my")] == pytest.approx([0.36, 0.18, 0.06])
+    # A cap of .35 cuts de as well: .3 is left for 3 : 1.
+    assert list(smoothed({"en": 90, "de": 6, "fi": 3, "my": 1}, 1.0, cap=0.35).values()) == pytest.approx(
+        [0.35, 0.35, 0.225, 0.075]
+    )
+    assert list(smoothed({"en": 90, "de": 1}, 1.0, cap=0.5).values()) == pytest.approx([0.5, 0.5])
+    with pytest.raises(LanguageError, match=r"cap of 0\.2 for 3 languages"):
+        smoothed({"en": 1, "de": 1, "fi": 1}, 1.0, cap=0.2)

@@ -191,7 +191,7 @@ def canonical(tag: str) -> str:
     return language(tag).code
 
 
-def smoothed(sizes: Mapping[str, float], exponent: float) -> dict[str, float]:
+def smoothed(sizes: Mapping[str, float], exponent: float, *, cap: float = 1.0) -> dict[str, float]:
     """Return the share of each language after exponential smoothing: ``p_i^S / sum_j p_j^S``.
 
     Devlin et al. (2019, multilingual BERT) take S = 0.7; Conneau et al. (2020, XLM-R) take S = 0.3. S = 1 keeps the
@@ -200,9 +200,10 @@ def smoothed(sizes: Mapping[str, float], exponent: float) -> dict[str, float]:
     Args:
         sizes: amount of text a language, in any one unit.
         exponent: S, from 0 to 1; larger values are allowed and favour the large languages.
+        cap: largest share of any language; what is cut off goes to the others in proportion to their shares.
 
     Raises:
-        LanguageError: no languages, or a language with no text.
+        LanguageError: no languages, a language with no text, or a cap that leaves a part of the whole to nobody.
     """
     if not sizes:
         raise LanguageError("no languages in {}", expected="at least one language with text")
@@ -218,5 +219,18 @@ def smoothed(sizes: Mapping[str, float], exponent: float) -> dict[str, float]:
     # The largest size is divided out first: raw token counts raised to a power can leave the float range.
     largest = max(sizes.values())
     weights = {name: (size / largest) ** exponent for name, size in sizes.items()}
-    total = math.fsum(weights.values())
-    return {name: weight / total for name, weight in weights.items()}
+    if not cap * len(sizes) >= 1:
+        raise LanguageError(
+            f"a cap of {cap!r} for {len(sizes)} languages",
+            expected=f"at least {1 / len(sizes):.3g}, an equal share for each",
+            next_step="raise the cap or add languages",
+        )
+    capped: set[str] = set()
+    while True:
+        rest = 1 - cap * len(capped)
+        total = math.fsum(weight for name, weight in weights.items() if name not in capped)
+        shares = {name: cap if name in capped else rest * weight / total for name, weight in weights.items()}
+        over = {name for name, share in shares.items() if share > cap + 1e-12}
+        if not over:
+            return shares
+        capped |= over

@@ -11,7 +11,7 @@ import torch
 from interlingua.batch import Batch
 from interlingua.errors import LanguageError, RecipeError, ShardError
 from interlingua.shards.read import ShardSet
-from interlingua.shards.stream import Layout, Stream
+from interlingua.shards.stream import Layout, PhasedStream, Stream
 from interlingua.shards.write import write_shards
 from interlingua.text.documents import Document
 from interlingua.text.pairs import Parallel
@@ -227,3 +227,35 @@ def test_running_rows_are_full_and_in_order(stream, shard_folder, hf_tokenizer):
         first = next(i for i, t in enumerate(own) if " ".join(map(str, t)) == pieces[0])
         for k, piece in enumerate(pieces[:-1]):
             assert piece == " ".join(map(str, own[(first + k) % len(own)]))
+
+
+def test_phases_take_over(stream):
+    """Half of 10 steps English alone, then all languages alike: batches are those of the phase's own stream."""
+    first, second = stream(only=["en"]), stream(exponent=0.0)
+    phased = PhasedStream([first, second], [0, 0.5], steps=10)
+    names = phased.languages
+    for t in range(10):
+        batch = phased.batch(t)
+        assert same(batch, (stream(only=["en"]) if t < 5 else stream(exponent=0.0)).batch(t))
+        seen = {names[int(i)] for i in batch.languages_BL[batch.segments_BL > 0].unique()}
+        assert seen == {"en"} if t < 5 else len(seen) > len(names) / 2
+    assert sum(phased.drawn.values()) == sum(first.drawn.values()) + sum(second.drawn.values())
+
+
+@pytest.mark.parametrize("begins", [[0.1, 0.5], [0, 0], [0, 1.0], [0]])
+def test_phases_out_of_order_are_refused(stream, begins):
+    """Phases begin at 0 and rise, one a stream."""
+    with pytest.raises(RecipeError, match="phases that begin at"):
+        PhasedStream([stream(), stream()], begins, steps=10)
+
+
+def test_unknown_language_of_a_phase(stream):
+    """A phase's language that the shards lack is named, with the nearest."""
+    with pytest.raises(LanguageError, match="'eng'"):
+        stream(only=["eng"])
+
+
+def test_cap_holds_in_what_is_drawn(stream):
+    """Natural shares with a cap: no language has more of the draws than the cap says."""
+    languages, _ = stream(exponent=1.0, cap=1 / 12).plan(Layout()).draw(0, 20_000)
+    assert np.bincount(languages).max() / 20_000 == pytest.approx(1 / 12, abs=0.001)

@@ -9,7 +9,8 @@ world-th row. Price: the number of tokens varies a few percent from batch to bat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import bisect
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from interlingua.batch import Batch, rows_from_texts
-from interlingua.errors import RecipeError, ShardError
+from interlingua.errors import LanguageError, RecipeError, ShardError, nearest
 from interlingua.languages import smoothed
 from interlingua.shards.read import Located, ShardSet
 from interlingua.shards.sampling import DrawPlan, keyed_generator
@@ -25,7 +26,7 @@ from interlingua.shards.sampling import DrawPlan, keyed_generator
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Layout", "Stream", "Text", "Transform"]
+__all__ = ["Layout", "PhasedStream", "Stream", "Text", "Transform"]
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ class Layout:
     """What one draw is and how it is laid out.
 
     Attributes:
-        kind: ``single``: one text a segment; ``running``: a row cut from running text as one segment
-            (every text begins a row once an epoch); ``joined``: a translation pair as one segment; ``apart``: the texts of a translation group as linked segments.
+        kind: ``single``: one text a segment; ``running``: a row cut from running text as one segment (every text
+            begins a row once an epoch); ``joined``: a translation pair as one segment; ``apart``: the texts of a
+            translation group as linked segments.
         languages: ``apart``: how many languages of a group are taken.
         restart_positions: ``joined``: positions restart at the second side.
         transform: what is done to every text before it is laid out (code-switching).
@@ -79,7 +81,9 @@ class Stream:
         batch_tokens: about so many tokens a batch.
         row_length: tokens a row; longer texts are cut to fit (counted in ``cut_tokens``).
         exponent: S of p^S over languages.
+        cap: largest share of a language.
         weights: fixed shares instead.
+        only: languages drawn at all; all where None.
         pivot: translation groups are drawn with this language as one member where it is there.
     """
 
@@ -92,7 +96,9 @@ class Stream:
         batch_tokens: int,
         row_length: int,
         exponent: float = 0.7,
+        cap: float = 1.0,
         weights: Mapping[str, float] | None = None,
+        only: Collection[str] | None = None,
         pivot: str | None = "en",
     ) -> None:
         if row_length < 8:
@@ -104,7 +110,11 @@ class Stream:
         self.row_length = row_length
         weights = dict(weights or {})
         #: Languages drawn, by index; partners in translation groups come from them where there are any.
-        self._wanted = {i for i, lang in enumerate(self.languages) if not weights or weights.get(lang, 0) > 0}
+        self._wanted = {
+            i
+            for i, lang in enumerate(self.languages)
+            if (not weights or weights.get(lang, 0) > 0) and (only is None or lang in only)
+        }
         self.pivot = pivot if pivot in {self.languages[i] for i in self._wanted} else None
         self.cut_tokens = 0
         self.drawn: dict[str, int] = dict.fromkeys(self.languages, 0)
@@ -112,10 +122,21 @@ class Stream:
         self._last = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
         self._pad = tokenizer.pad_token_id
         self._specials = np.array(tokenizer.all_special_ids)
-        self._plans = {linked: self._plan(exponent, weights, linked=linked) for linked in (False, True)}
+        for lang in only or ():
+            if lang not in self.languages:
+                raise LanguageError(
+                    f"language {lang!r}{nearest(lang, self.languages)}, which the shards do not hold",
+                    expected=f"one of {', '.join(self.languages)}",
+                    where="data.phases",
+                )
+        self._plans = {linked: self._plan(exponent, cap, weights, linked=linked) for linked in (False, True)}
 
-    def _plan(self, exponent: float, weights: dict[str, float], *, linked: bool) -> DrawPlan | None:
-        sizes = {lang: self.shards.count(lang, linked=linked) for lang in self.languages}
+    def _plan(self, exponent: float, cap: float, weights: dict[str, float], *, linked: bool) -> DrawPlan | None:
+        sizes = {
+            lang: self.shards.count(lang, linked=linked)
+            for i, lang in enumerate(self.languages)
+            if weights or i in self._wanted
+        }
         if linked and self.pivot and any(n for lang, n in sizes.items() if lang != self.pivot):
             # The pivot comes along as a partner; drawing it first as well would favour groups with many languages.
             sizes.pop(self.pivot)
@@ -124,7 +145,8 @@ class Stream:
             return None
         if weights and not linked:
             return DrawPlan(sizes, weights, self.seed)
-        shares = smoothed(present, exponent)
+        # With fewer languages than the cap needs (pairs leave the pivot out) they share alike.
+        shares = smoothed(present, exponent, cap=max(cap, 1 / len(present)))
         if weights:
             shares = {lang: weights[lang] for lang in present if weights.get(lang, 0) > 0}
         if not shares:
@@ -271,6 +293,50 @@ class Stream:
             begin = 0 if layout.restart_positions else len(a.tokens)
             positions.append(np.concatenate([np.arange(len(a.tokens)), np.arange(begin, begin + length)]))
         return self._laid_out(joined, [], positions)
+
+
+class PhasedStream:
+    """Streams that take over from one another: languages join, S is annealed (mmBERT, Marone et al. 2025).
+
+    Args:
+        streams: one a phase, over the same shards; each draws its texts in an order of its own.
+        begins: share of the run's steps at which each phase begins; the first is 0.
+        steps: of the run.
+    """
+
+    def __init__(self, streams: Sequence[Stream], begins: Sequence[float], *, steps: int) -> None:
+        if list(begins) != sorted(set(begins)) or len(begins) != len(streams) or begins[0] != 0 or begins[-1] >= 1:
+            raise RecipeError(
+                f"phases that begin at {list(begins)!r}",
+                expected="0, then rising shares of the steps below 1",
+                where="data.phases",
+            )
+        self.streams = tuple(streams)
+        self._first_steps = [round(begin * steps) for begin in begins]
+        self.languages = streams[0].languages
+
+    def at(self, t: int) -> Stream:
+        """The stream of step ``t``."""
+        return self.streams[bisect.bisect_right(self._first_steps, t) - 1]
+
+    def plan(self, layout: Layout) -> None:
+        """Refuse a layout that some phase has no data for."""
+        for stream in self.streams:
+            stream.plan(layout)
+
+    def batch(self, t: int, layout: Layout | None = None) -> Batch:
+        """Global batch ``t`` of a layout."""
+        return self.at(t).batch(t, layout)
+
+    @property
+    def drawn(self) -> dict[str, int]:
+        """Texts drawn by this process, per language."""
+        return {lang: sum(stream.drawn[lang] for stream in self.streams) for lang in self.languages}
+
+    @property
+    def cut_tokens(self) -> int:
+        """Tokens cut because a text was longer than a row."""
+        return sum(stream.cut_tokens for stream in self.streams)
 
 
 def _merged(groups: list[list[Located]]) -> list[list[Located]]:
