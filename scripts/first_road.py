@@ -26,7 +26,8 @@ from interlingua.models.checkpoint import open_tokenizer
 from interlingua.models.encoder import load, resolve
 from interlingua.pretrain import pretrain
 from interlingua.probe import retrieve
-from interlingua.recipe import FinetuneRecipe, LabelledFile, PretrainRecipe, load_recipe
+from interlingua.recipe import FinetuneRecipe, LabelledFile, PretrainRecipe
+from interlingua.recipe_file import load_recipe
 from interlingua.scores import Score, append_scores, read_scores, summarise
 from interlingua.tasks import TaggedSentence, read_tagged_sentences
 from interlingua.transfer import finetune, read_examples
@@ -68,7 +69,7 @@ def pretraining(data: Path, out: Path) -> None:
                 "exponent": 0.5,
                 "unit_tokens": 62,
             },
-            "vocab": {"size": 32_000, "exponent": 0.5, "sample_characters": 40_000_000},
+            "vocab": {"size": 32_000, "exponent": 0.5, "sample_characters": 20_000_000},
             "model": {"hidden": 256, "layers": 2, "feed_forward": 1024, "positions": 128},
             "objectives": [
                 {"type": "contrast", "weight": 0.4},
@@ -76,8 +77,8 @@ def pretraining(data: Path, out: Path) -> None:
                 {"type": "mlm", "weight": 0.3},
             ],
             "train": {
-                "steps": 1500, "batch_tokens": 6000, "row_length": 128, "lr": 0.001, "embedding_lr": 0.01,
-                "evaluate_every": 500, "save_every": 250,
+                "steps": 1000, "batch_tokens": 6000, "row_length": 128, "lr": 0.001, "embedding_lr": 0.01,
+                "evaluate_every": 500, "save_every": 100,
             },
         },
         PretrainRecipe,

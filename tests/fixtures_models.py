@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForMaskedLM, BertConfig, ModernBertConfig, XLMRobertaConfig
+from transformers import AutoConfig, AutoModel, AutoModelForMaskedLM
 
 from interlingua.batch import Batch, rows_from_texts
 from interlingua.models.checkpoint import open_tokenizer
@@ -17,8 +17,10 @@ from interlingua.text.pairs import Parallel
 from interlingua.vocab.train import save_vocabulary
 
 __all__ = [
+    "ENCODERS",
     "FAMILIES",
     "dense",
+    "exact",
     "hf_tokenizer",
     "one_thread",
     "pack",
@@ -26,13 +28,17 @@ __all__ = [
     "random_texts",
     "shard_folder",
     "tiny_config",
+    "tiny_encoder",
     "tiny_masked_lm",
 ]
 
-FAMILIES = ("bert", "xlm-roberta", "modernbert")
+#: Families with a masked LM.
+FAMILIES = ("bert", "xlm-roberta", "modernbert", "electra", "albert", "distilbert", "eurobert", "deberta-v2", "xlm")
+#: All that the table of architectures knows.
+ENCODERS = (*FAMILIES, "xlnet", "gpt2", "bart", "mbart", "t5", "mt5")
 #: begin, end, padding, mask of the made-up vocabularies; ids from 5 are ordinary.
 BEGIN, END, MASK = 2, 3, 4
-PAD = {"bert": 0, "xlm-roberta": 1, "modernbert": 0}
+PAD = dict.fromkeys(ENCODERS, 0) | {"xlm-roberta": 1}
 WINDOW = 8
 
 
@@ -42,32 +48,84 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
+#: Dropout's names, and what else a class needs beyond width 32.
+OWN: dict[str, dict[str, Any]] = {
+    "modernbert": {"num_hidden_layers": 4, "local_attention": WINDOW, "cls_token_id": BEGIN, "sep_token_id": END},
+    "eurobert": {"num_key_value_heads": 1, "mask_token_id": MASK},
+    "electra": {"embedding_size": 24, "initializer_range": 0.3},
+    "albert": {"embedding_size": 24, "classifier_dropout_prob": 0.0, "num_hidden_groups": 2},
+    "deberta-v2": {"relative_attention": True, "position_buckets": 8, "pos_att_type": ["p2c", "c2p"],
+                   "norm_rel_ebd": "layer_norm", "share_att_key": True, "position_biased_input": False},
+    "distilbert": {"dropout": 0.0, "attention_dropout": 0.0, "seq_classif_dropout": 0.0},
+    "xlm": {"dropout": 0.0, "attention_dropout": 0.0, "summary_first_dropout": 0.0, "init_std": 0.2,
+            "embed_init_std": 0.2},
+    "xlnet": {"dropout": 0.0, "summary_last_dropout": 0.0},
+    "gpt2": {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0},
+    "bart": {"dropout": 0.0, "init_std": 0.2},
+    "mbart": {"dropout": 0.0, "init_std": 0.2},
+    "t5": {"dropout_rate": 0.0, "relative_attention_max_distance": 16},
+    "mt5": {"dropout_rate": 0.0, "relative_attention_max_distance": 16},
+}  # fmt: skip
+#: The names of width, depth, heads, inner width and positions where they are not BERT's.
+NAMES = {
+    "distilbert": ("dim", "n_layers", "n_heads", "hidden_dim", "max_position_embeddings"),
+    "xlm": ("emb_dim", "n_layers", "n_heads", None, "max_position_embeddings"),
+    "xlnet": ("d_model", "n_layer", "n_head", "d_inner", None),
+    "gpt2": ("n_embd", "n_layer", "n_head", "n_inner", "n_positions"),
+    "bart": ("d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim", "max_position_embeddings"),
+    "mbart": ("d_model", "encoder_layers", "encoder_attention_heads", "encoder_ffn_dim", "max_position_embeddings"),
+    "t5": ("d_model", "num_layers", "num_heads", "d_ff", None),
+    "mt5": ("d_model", "num_layers", "num_heads", "d_ff", None),
+}
+BERT_NAMES = (
+    "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings"
+)  # fmt: skip
+
+
 def tiny_config(family: str, *, vocabulary: int = 150, types: int = 1, **changes: Any) -> Any:
     """Return a config of width 32; ModernBERT's window reaches four tokens either side."""
-    common = {
+    sizes = zip(NAMES.get(family, BERT_NAMES), (32, 3, 2, 48, 130), strict=True)
+    fields = {
         "vocab_size": vocabulary,
-        "hidden_size": 32,
-        "num_hidden_layers": 4 if family == "modernbert" else 3,
-        "num_attention_heads": 2,
-        "intermediate_size": 48,
         "pad_token_id": PAD[family],
         "bos_token_id": BEGIN,
         "eos_token_id": END,
         "initializer_range": 0.2,
-    } | changes
-    if family == "modernbert":
-        sizes = {"max_position_embeddings": 128, "local_attention": WINDOW}
-        return ModernBertConfig(**(sizes | common), cls_token_id=BEGIN, sep_token_id=END)
-    no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "classifier_dropout": 0.0}
-    cls = BertConfig if family == "bert" else XLMRobertaConfig
-    return cls(**(no_dropout | {"max_position_embeddings": 130} | common), type_vocab_size=types)
+    } | {name: size for name, size in sizes if name}
+    if family in {"bert", "xlm-roberta", "electra", "albert", "deberta-v2"}:
+        fields |= {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "type_vocab_size": types}
+    if family in {"bert", "xlm-roberta", "electra"}:
+        fields["classifier_dropout"] = 0.0
+    return AutoConfig.for_model(family, **(fields | OWN.get(family, {}) | changes))
 
 
-def tiny_masked_lm(family: str, *, seed: int = 0, attention: str = "sdpa", **changes: Any) -> Any:
+def tiny_encoder(family: str, *, seed: int = 0, **changes: Any) -> Any:
+    """Return a bare encoder in float64 and evaluation mode."""
+    torch.manual_seed(seed)
+    return AutoModel.from_config(tiny_config(family, **changes)).double().eval()
+
+
+def tiny_masked_lm(family: str, *, seed: int = 0, attention: str | None = None, **changes: Any) -> Any:
     """Return a masked LM in float64 and evaluation mode; the same weights for the same seed."""
     torch.manual_seed(seed)
     config = tiny_config(family, **changes)
     return AutoModelForMaskedLM.from_config(config, attn_implementation=attention).double().eval()
+
+
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let classes that turn float64 into float32 on the way (XLM, T5, EuroBERT, XLNet) stay in float64."""
+    to_float, to_type = torch.Tensor.float, torch.Tensor.to
+
+    def keep(tensor: torch.Tensor, *args: Any, **more: Any) -> torch.Tensor:
+        return tensor if tensor.dtype == torch.double else to_float(tensor, *args, **more)
+
+    def keep_too(tensor: torch.Tensor, *args: Any, **more: Any) -> torch.Tensor:
+        down = tensor.dtype == torch.double and (args[:1] == (torch.float32,) or more.get("dtype") == torch.float32)
+        return tensor if down else to_type(tensor, *args, **more)
+
+    monkeypatch.setattr(torch.Tensor, "float", keep)
+    monkeypatch.setattr(torch.Tensor, "to", keep_too)
 
 
 def random_texts(

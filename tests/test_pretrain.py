@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -10,17 +11,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
+from interlingua import corpus
 from interlingua.errors import DataError, LanguageError, RecipeError, RunError, ShardError, VocabularyError
 from interlingua.models.checkpoint import open_tokenizer
 from interlingua.pretrain import check_pretrain, pretrain
-from interlingua.recipe import PretrainRecipe, load_recipe, to_yaml
+from interlingua.recipe import PretrainRecipe
+from interlingua.recipe_file import load_recipe, to_yaml
 from interlingua.run import find_checkpoint
 from interlingua.shards.read import ShardSet
+from interlingua.text.pairs import read_parallel
 
 HERE = Path(__file__).parent
 VERSES = HERE / "data" / "verses.tsv"
+MLM = [{"type": "mlm"}]
 LANGUAGES = ["de", "el", "en", "es", "fi", "fr", "hu", "ja", "ko", "my", "ru", "vi"]
 TINY = {
     "name": "tiny",
@@ -140,6 +146,51 @@ def test_same_recipe_does_nothing_and_another_is_refused(finished):
     assert weights(result.folder) == before
 
 
+def test_resumed_in_another_way(tmp_path):
+    """Stopped after step 7 and resumed in two parts, with other saving: as in one go, up to the order of sums."""
+    first = tiny(objectives=MLM, train={"steps": 12})
+    pretrain(first, tmp_path / "whole")
+
+    def kill(progress):
+        if progress.step == 7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(first, tmp_path / "run", on_step=kill)
+    other = tiny(objectives=MLM, train={"steps": 12, "accumulate": 2, "save_every": 5, "device": "auto", "threads": 0})
+    assert pretrain(other, tmp_path / "run").training.step == 12
+    whole, resumed = (load(weights(tmp_path / name)) for name in ("whole", "run"))
+    for name in whole:
+        torch.testing.assert_close(resumed[name], whole[name], rtol=1e-4, atol=1e-5)
+    assert (tmp_path / "run" / "recipe.yaml").read_text() == to_yaml(other)
+    with pytest.raises(RunError, match=r"evaluate_every = 10, now train.evaluate_every = 4"):
+        pretrain(tiny(objectives=MLM, train={"steps": 12, "evaluate_every": 4}), tmp_path / "run")
+
+
+def test_text_is_read_twice(tmp_path, monkeypatch):
+    """Once for the vocabulary and once for the shards; the languages come with the first, also after a kill between."""
+    read = []
+
+    def counted(path, **words):
+        read.append(path)
+        return read_parallel(path, **words)
+
+    def kill(text):
+        if text.startswith("vocabulary"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(corpus, "read_parallel", counted)
+    recipe = tiny(objectives=MLM, train={"steps": 1})
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(recipe, tmp_path / "run", say=kill)
+    assert pretrain(recipe, tmp_path / "run").languages == LANGUAGES
+    assert read == [VERSES, VERSES]
+    with VERSES.open(encoding="utf-8", newline="") as file:
+        japanese = [row["ja"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
+    by_language = json.loads((tmp_path / "run" / "vocab" / "corpus.json").read_text())
+    assert by_language["ja"] == {"texts": len(japanese), "characters": sum(map(len, japanese))}
+
+
 def test_finished_vocabulary_and_shards_are_used(finished, tmp_path):
     """A recipe that names a vocabulary and shards reads no text; with another vocabulary the shards are refused."""
     result, _ = finished
@@ -160,7 +211,8 @@ import resource, sys
 from pathlib import Path
 from interlingua.errors import SaveError
 from interlingua.pretrain import pretrain
-from interlingua.recipe import PretrainRecipe, load_recipe
+from interlingua.recipe import PretrainRecipe
+from interlingua.recipe_file import load_recipe
 recipe = load_recipe(sys.argv[1], PretrainRecipe)
 
 def limit(progress):
@@ -196,6 +248,7 @@ def test_no_room_for_the_checkpoint(finished, tmp_path):
     [
         ({"data": {"parallel": []}}, "without text"),
         ({"data": {"parallel": [], "texts": [{"path": "a.txt", "lang": "en"}]}}, "without translations"),
+        ({"data": {"shards": "somewhere"}}, "without a vocabulary"),
         ({"train": {"row_length": 256}}, "row_length = 256 with model.positions = 128"),
         ({"model": {"family": "modernbert", "language_embeddings": True}}, "language_embeddings"),
         ({"train": {"accumulate": 2}}, "accumulate = 2"),
@@ -208,9 +261,6 @@ def test_recipes_that_cannot_run(changes, message, tmp_path):
     with pytest.raises(RecipeError, match=message):
         pretrain(tiny(**changes), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-MLM = [{"type": "mlm"}]
 
 
 def test_bad_input(tmp_path):

@@ -20,16 +20,49 @@ def names(folder: Path) -> list[str]:
 
 
 def test_another_recipe_is_refused(tmp_path):
-    """The same recipe resumes, another one is refused with the first line that differs; the saved one stays."""
+    """The same recipe resumes, another one is refused with the first key that differs; the saved one stays."""
     with Run(tmp_path / "run", "name: a\nsteps: 10\nseed: 0\n"):
         pass
     with Run(tmp_path / "run", "name: a\nsteps: 10\nseed: 0\n"):
         pass
-    with pytest.raises(RunError, match="first difference: 'steps: 20'"):
+    with pytest.raises(RunError, match="another recipe: steps = 10, now steps = 20"):
         Run(tmp_path / "run", "name: a\nsteps: 20\nseed: 1\n")
     assert (tmp_path / "run" / "recipe.yaml").read_text() == "name: a\nsteps: 10\nseed: 0\n"
     with Run(tmp_path / "run", "name: a\nsteps: 10\nseed: 0\n"):  # the refused one let go of the lock
         pass
+
+
+@pytest.mark.parametrize(
+    ("now", "difference"),
+    [
+        ("a: {b: [1, {c: 2}]}\n", ""),
+        ("{a: {b: [1, {c: 2}]}, d: {e: 9, f: 3}}\n", "no d.f, now d.f = 3"),
+        ("a: {b: [1, {c: 3}]}\n", "a.b.1.c = 2, now a.b.1.c = 3"),
+        ("a: {b: [1]}\n", "a.b.1.c = 2, now no a.b.1.c"),
+        ("a: {b: [1, {c: 2}]}\nd: {e: 7}\n", ""),
+    ],
+)
+def test_keys_of_execution_may_differ(tmp_path, now, difference):
+    """Keys named as such are not compared, and the newest recipe is saved; any other key is named with both values."""
+    before = "a: {b: [1, {c: 2}]}\nd: {e: 9}\n"
+    with Run(tmp_path, before):
+        pass
+    if difference:
+        with pytest.raises(RunError) as caught:
+            Run(tmp_path, now, execution=("d.e",))
+        assert caught.value.found.endswith(f"another recipe: {difference}")
+    else:
+        with Run(tmp_path, now, execution=("d.e",)):
+            pass
+    assert (tmp_path / "recipe.yaml").read_text() == (before if difference else now)
+
+
+def test_damaged_recipe_is_refused(tmp_path):
+    """A recipe.yaml that is no YAML: RunError, and the file stays for the reader to look at."""
+    (tmp_path / "recipe.yaml").write_text("a: [\n")
+    with pytest.raises(RunError, match="cannot be read"):
+        Run(tmp_path, "a: 1\n")
+    assert (tmp_path / "recipe.yaml").read_text() == "a: [\n"
 
 
 def test_folder_in_use_is_refused(tmp_path):

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
         TrainRecipe,
         TuneRecipe,
         VocabRecipe,
-        load_recipe,
     )
+    from interlingua.recipe_file import load_recipe
     from interlingua.transfer.finetune import finetune
 
 __version__ = "0.1.0"
@@ -64,7 +64,7 @@ _HOMES = {
     "finetune": "interlingua.transfer.finetune",
     "language": "interlingua.languages",
     "load": "interlingua.models.encoder",
-    "load_recipe": "interlingua.recipe",
+    "load_recipe": "interlingua.recipe_file",
     "pretrain": "interlingua.pretrain",
     **{name: "interlingua.recipe" for name in __all__ if name.endswith("Recipe")},
 }

@@ -1,15 +1,16 @@
 """The sources of a recipe as one stream of texts.
 
 In: ``data`` of a pretraining recipe. Out: documents and translation groups, always in the same order; and a sample of
-text per language for the vocabulary. Decision: the sample is a reservoir (every text of a language has the same
-chance), so one pass in bounded memory serves a corpus of any size. Price: the corpus is read twice, once for the
-vocabulary and once for the shards.
+text for the vocabulary, in which languages have shares p^S. Decision: a text is kept if its random number lies under
+its language's rate, and rates only fall while the corpus is read, so one pass in the sample's own memory serves a
+corpus of any size. Price: the corpus is read twice, once for the vocabulary and once for the shards.
 """
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from interlingua.data import resolve
@@ -19,7 +20,11 @@ from interlingua.text.documents import UNDETERMINED, Document, read_documents
 from interlingua.text.lines import ReadReport
 from interlingua.text.pairs import Parallel, read_moses, read_pairs, read_parallel
 
-__all__ = ["CorpusSample", "corpus_items", "sample_corpus"]
+__all__ = ["CorpusSample", "corpus_items", "corpus_languages", "sample_corpus"]
+
+
+# The sample may outgrow its size by so much before it is thinned out: each thinning looks at all of it.
+_SLACK = 1.25
 
 
 @dataclass
@@ -27,7 +32,7 @@ class CorpusSample:
     """What one pass over the corpus found.
 
     Attributes:
-        texts: a uniform sample of texts by language.
+        texts: a uniform sample of each language's texts, at least one.
         counts: texts by language.
         characters: code points by language.
         report: rows read, blank, bad.
@@ -73,27 +78,57 @@ def corpus_items(data: DataRecipe, report: ReadReport | None = None) -> Iterator
         yield from read_parallel(resolve(path), report=report)
 
 
-def sample_corpus(data: DataRecipe, *, characters: int, seed: int) -> CorpusSample:
+def corpus_languages(data: DataRecipe) -> list[str]:
+    """Sorted tags of the languages that the corpus has text in; reads it once."""
+    return sorted({lang for item in corpus_items(data) for lang, _ in _texts(item)})
+
+
+def sample_corpus(data: DataRecipe, *, characters: int, exponent: float, seed: int) -> CorpusSample:
     """Read the corpus once and keep a sample.
+
+    To fill its share n^S / Z of C characters, a language with n of them gives the part C n^(S-1) / Z of its texts; Z is
+    the sum of n^S over all languages. With S <= 1 this rate falls with every text read, of this language or another, so
+    what is dropped on the way would be dropped at the end as well.
 
     Args:
         data: the sources.
-        characters: code points kept a language, about.
-        seed: of the reservoir.
+        characters: code points of the sample, about (C); a language with less text than its share has all of it there.
+        exponent: S of p^S, from 0 to 1.
+        seed: of the random numbers.
     """
     sample = CorpusSample()
     chance = random.Random(seed)
-    kept: dict[str, int] = {}
+    kept: dict[str, list[tuple[float, str]]] = {}
+    powers: dict[str, float] = {}  # n^S
+    held, total = 0, 0.0  # characters in `kept`, and Z
+
+    def rate(lang: str) -> float:
+        return characters * powers[lang] / total / sample.characters[lang]
+
+    def thin() -> int:
+        for lang, rows in kept.items():
+            limit = rate(lang)
+            # A language that is there stays there, however small its share.
+            kept[lang] = [row for row in rows if row[0] < limit] or rows[:1]
+        return sum(len(text) for rows in kept.values() for _, text in rows)
+
     for item in corpus_items(data, sample.report):
-        texts = item.texts.items() if isinstance(item, Parallel) else ((item.lang, item.text),)
-        for lang, text in texts:
-            reservoir = sample.texts.setdefault(lang, [])
-            count = sample.counts[lang] = sample.counts.get(lang, 0) + 1
+        for lang, text in _texts(item):
+            sample.counts[lang] = sample.counts.get(lang, 0) + 1
             sample.characters[lang] = sample.characters.get(lang, 0) + len(text)
-            if kept.get(lang, 0) < characters:
-                reservoir.append(text)
-                kept[lang] = kept.get(lang, 0) + len(text)
-            elif (slot := chance.randrange(count)) < len(reservoir):
-                kept[lang] += len(text) - len(reservoir[slot])
-                reservoir[slot] = text
+            power = math.pow(sample.characters[lang], exponent)
+            total += power - powers.get(lang, 0.0)
+            powers[lang] = power
+            rows = kept.setdefault(lang, [])
+            if (number := chance.random()) < rate(lang) or not rows:
+                rows.append((number, text))
+                held += len(text)
+            if held > _SLACK * characters:
+                held = thin()
+    thin()
+    sample.texts = {lang: [text for _, text in rows] for lang, rows in kept.items()}
     return sample
+
+
+def _texts(item: Document | Parallel) -> Iterable[tuple[str, str]]:
+    return item.texts.items() if isinstance(item, Parallel) else ((item.lang, item.text),)

@@ -7,14 +7,16 @@ on where it was with the same command.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlingua.corpus import corpus_items, sample_corpus
+from interlingua.corpus import corpus_items, corpus_languages, sample_corpus
 from interlingua.errors import RecipeError
-from interlingua.recipe import ContrastRecipe, DataRecipe, PretrainRecipe, TLMRecipe, VocabRecipe, to_yaml
+from interlingua.recipe import ContrastRecipe, DataRecipe, PretrainRecipe, TLMRecipe, VocabRecipe
+from interlingua.recipe_file import to_yaml
 from interlingua.run import Run, atomic_folder
 
 if TYPE_CHECKING:
@@ -25,9 +27,15 @@ if TYPE_CHECKING:
     from interlingua.train.heldout import HeldOut
     from interlingua.train.loop import Progress, TrainResult
 
-__all__ = ["PretrainResult", "check_pretrain", "pretrain", "train_vocabulary_stage", "write_shards_stage"]
+__all__ = ["EXECUTION", "PretrainResult", "check_pretrain", "pretrain", "train_vocabulary_stage", "write_shards_stage"]
 
 Say = Callable[[str], None]
+
+#: Keys that say how a run is computed, not what is learnt: a resumed run may have others. ``train.evaluate_every`` is
+#: none of them, since it decides which checkpoint is the best and when the patience is over.
+EXECUTION = ("train.accumulate", "train.device", "train.save_every", "train.threads")
+#: Texts and characters by language of the corpus that a vocabulary was trained on; lies beside it.
+CORPUS = "corpus.json"
 
 
 @dataclass(frozen=True)
@@ -55,13 +63,21 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
     """Refuse what cannot run, before anything does.
 
     Raises:
-        RecipeError: no text; objectives that need translations without any; language embeddings for a class that has
-            none; a row longer than the network's positions; accumulation with in-batch negatives.
+        RecipeError: no text; shards without their vocabulary; objectives that need translations without any; language
+            embeddings for a class that has none; a row longer than the network's positions; accumulation with in-batch
+            negatives.
     """
     data, model, train = recipe.data, recipe.model, recipe.train
     if not (data.shards or data.texts or data.pairs or data.parallel):
         raise RecipeError("a recipe without text", expected="data.texts, data.pairs, data.parallel or data.shards",
                           where="data")  # fmt: skip
+    if data.shards and not recipe.vocab.path:
+        raise RecipeError(
+            f"data.shards = {str(data.shards)!r} without a vocabulary",
+            expected="vocab.path: the vocabulary that the shards were written with",
+            where="vocab.path",
+            next_step=f"`interlingua shards write` leaves it in the same folder: vocab.path={data.shards / 'vocab'}",
+        )
     needs_pairs = [o.type for o in recipe.objectives if isinstance(o, (TLMRecipe, ContrastRecipe)) and o.weight]
     if needs_pairs and not (data.shards or data.pairs or data.parallel):
         raise RecipeError(
@@ -93,14 +109,17 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
 
 
 def train_vocabulary_stage(recipe: VocabRecipe, data: DataRecipe, folder: Path, *, seed: int, say: Say) -> Path:
-    """Train the vocabulary into ``folder``, unless it is there or the recipe names a finished one."""
+    """Train the vocabulary into ``folder``, unless it is there or the recipe names a finished one.
+
+    What the pass over the corpus counted lies beside it in ``corpus.json``.
+    """
     from interlingua.vocab.train import save_vocabulary, train_vocabulary
 
     if recipe.path is not None:
         return recipe.path
     if (folder / "tokenizer.json").exists():
         return folder
-    sample = sample_corpus(data, characters=recipe.sample_characters, seed=seed)
+    sample = sample_corpus(data, characters=recipe.sample_characters, exponent=recipe.exponent, seed=seed)
     total = sum(sample.characters.values())
     say(f"read {sum(sample.counts.values()):,} texts, {total / 1e6:.1f} M characters, {len(sample.counts)} languages")
     tokenizer = train_vocabulary(
@@ -112,17 +131,27 @@ def train_vocabulary_stage(recipe: VocabRecipe, data: DataRecipe, folder: Path, 
         byte_fallback=recipe.byte_fallback,
         lowercase=recipe.lowercase,
         seed=seed,
+        sizes=sample.characters,
     )
+    counted = {lang: {"texts": sample.counts[lang], "characters": sample.characters[lang]} for lang in sample.counts}
     with atomic_folder(folder) as temporary:
         save_vocabulary(tokenizer, temporary)
+        (temporary / CORPUS).write_text(json.dumps(counted, indent=1), encoding="utf-8")
     say(f"vocabulary: {tokenizer.get_vocab_size():,} entries, {recipe.kind}")
     return folder
 
 
-def write_shards_stage(
-    recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerBase, folder: Path, *, say: Say, workers: int = 1
-) -> Path:
-    """Write the shards into ``folder``, unless they are there or the recipe names finished ones."""
+def write_shards_stage(recipe: PretrainRecipe, vocab: Path, folder: Path, *, say: Say, workers: int = 1) -> Path:
+    """Write the shards into ``folder``, unless they are there or the recipe names finished ones.
+
+    Args:
+        recipe: its text, and how it is cut.
+        vocab: what :func:`train_vocabulary_stage` returned.
+        folder: of ``train/`` and ``held-out/``.
+        say: told in a line what was written.
+        workers: processes.
+    """
+    from interlingua.models.checkpoint import open_tokenizer
     from interlingua.shards.read import MANIFEST
     from interlingua.shards.write import write_shards
 
@@ -130,12 +159,11 @@ def write_shards_stage(
         return recipe.data.shards
     if (folder / "train" / MANIFEST).exists():
         return folder
-    languages = sorted(sample_corpus(recipe.data, characters=0, seed=0).counts)
     report = write_shards(
         folder,
         corpus_items(recipe.data),
-        tokenizer,
-        languages,
+        open_tokenizer(vocab),
+        _languages(recipe, vocab),
         unit_tokens=recipe.data.unit_tokens,
         held_out=recipe.data.held_out,
         workers=workers,
@@ -146,6 +174,14 @@ def write_shards_stage(
         f" {report.cut_tokens:,} tokens of long translations cut, {report.empty} empty)"
     )
     return folder
+
+
+def _languages(recipe: PretrainRecipe, vocab: Path) -> list[str]:
+    """Languages of the corpus: those that the pass for its vocabulary counted, where there was one."""
+    counted = vocab / CORPUS
+    if recipe.vocab.path is None and counted.is_file():
+        return sorted(json.loads(counted.read_text(encoding="utf-8")))
+    return corpus_languages(recipe.data)
 
 
 def _stream(recipe: PretrainRecipe, shards: ShardSet, tokenizer: PreTrainedTokenizerBase) -> Stream:
@@ -175,7 +211,7 @@ def pretrain(
 
     Args:
         recipe: what to do.
-        out: run folder, ``runs/NAME`` by default; a run of the same recipe there is resumed.
+        out: run folder, ``runs/NAME`` by default; a run there of the same recipe, :data:`EXECUTION` apart, is resumed.
         say: told in a line what a stage did.
         on_step: called after every step.
         workers: processes that write shards.
@@ -184,7 +220,7 @@ def pretrain(
         RecipeError: the recipe cannot run.
         DataError, LanguageError, VocabularyError, ShardError, RunError, SaveError: as their names say.
     """
-    from interlingua.models.build import build_masked_lm, set_output_prior
+    from interlingua.models.build import build_model, set_output_prior
     from interlingua.models.checkpoint import open_tokenizer
     from interlingua.objectives.build import build_mixture
     from interlingua.shards.format import fingerprint
@@ -194,10 +230,10 @@ def pretrain(
 
     check_pretrain(recipe)
     out = out or Path("runs") / recipe.name
-    with Run(out, to_yaml(recipe)) as run:
+    with Run(out, to_yaml(recipe), execution=EXECUTION) as run:
         vocab = train_vocabulary_stage(recipe.vocab, recipe.data, out / "vocab", seed=recipe.seed, say=say)
         tokenizer = open_tokenizer(vocab)
-        folder = write_shards_stage(recipe, tokenizer, out / "shards", say=say, workers=workers)
+        folder = write_shards_stage(recipe, vocab, out / "shards", say=say, workers=workers)
         vocabulary = fingerprint(tokenizer.backend_tokenizer)
         shards = ShardSet(folder / "train", vocabulary=vocabulary)
         stream = _stream(recipe, shards, tokenizer)
@@ -215,7 +251,7 @@ def pretrain(
             assert held_out_stream is not None
             return held_out_losses(model, held_out_stream, mixture.objectives, seed=recipe.seed)
 
-        model = build_masked_lm(recipe.model, tokenizer, shards.languages, seed=recipe.seed)
+        model = build_model(recipe.model, tokenizer, shards.languages, seed=recipe.seed)
         set_output_prior(model, shards.token_counts(len(tokenizer)))
         # Which vector is a text's: whoever tunes or probes the checkpoint asks its config.
         ranking = [o for o in recipe.objectives if isinstance(o, ContrastRecipe) and o.weight]

@@ -1,26 +1,17 @@
-"""Typed recipes.
+"""Typed recipes: everything a run needs, as frozen pydantic trees.
 
-In: YAML files, and ``key.sub=value`` words from the command line. Out: frozen pydantic trees that say everything a
-run needs, which are saved whole beside its result. Decision: unknown keys are errors with the nearest known key,
-values are checked before anything runs, and the text under a field is its documentation everywhere (``--help``,
-``recipe show``, the site). Price: a new option is a field here, never a loose keyword.
+Decision: unknown keys are errors, values are checked before anything runs, and the text under a field is its
+documentation everywhere (``--help``, ``recipe show``, the site). Price: a new option is a field here, never a loose
+keyword. Files and the command line become recipes in :mod:`interlingua.recipe_file`.
 """
 
 from __future__ import annotations
 
-import copy
-import json
-import re
-import typing
-from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from interlingua.errors import RecipeError, nearest
 from interlingua.languages import canonical
 
 __all__ = [
@@ -37,10 +28,6 @@ __all__ = [
     "TrainRecipe",
     "TuneRecipe",
     "VocabRecipe",
-    "bundled_recipes",
-    "load_recipe",
-    "show_recipe",
-    "to_yaml",
 ]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -140,8 +127,12 @@ class DataRecipe(Recipe):
 class ModelRecipe(Recipe):
     """The network."""
 
-    family: Literal["bert", "xlm-roberta", "modernbert"] = "bert"
-    """Class of transformers: bert, xlm-roberta, modernbert."""
+    family: Literal[
+        "bert", "xlm-roberta", "modernbert", "eurobert", "deberta-v2", "albert", "electra", "distilbert", "xlm",
+        "xlnet", "gpt2", "bart", "mbart", "t5", "mt5",
+    ] = "bert"  # fmt: skip
+    """Class of transformers, by its model_type. Encoders: bert, xlm-roberta, modernbert, eurobert, deberta-v2 (also
+    mDeBERTa-v3), albert, electra, distilbert, xlm, xlnet. Decoder: gpt2. Encoder-decoders: bart, mbart, t5, mt5."""
     size: Literal["tiny", "mini", "small", "medium", "base", "large"] = "mini"
     """Dial for width and depth: tiny 128x2, mini 256x4, small 384x6, medium 512x8, base 768x12, large 1024x24."""
     hidden: Positive | None = None
@@ -152,14 +143,23 @@ class ModelRecipe(Recipe):
     """Attention heads, if not one per 64 of width."""
     feed_forward: Positive | None = None
     """Inner width of the feed-forward block, if not the preset's."""
+    embedding_size: Positive | None = None
+    """Width of the token table where it is factorised (albert: 128 by default; electra, deberta-v2: the network's)."""
     positions: Positive = 512
     """Longest text in tokens."""
+    positions_kind: Literal["family", "none"] = "family"
+    """family: as the class has them (absolute: bert, xlm-roberta, albert, electra, distilbert, xlm, gpt2, bart, mbart;
+    relative: deberta-v2, xlnet, t5, mt5; rotary: modernbert, eurobert); none: no positions (bert, xlm-roberta)."""
     dropout: Share = 0.0
     """Dropout everywhere. 0 is free; any other value costs a small model a third of its speed on a CPU."""
     tie_embeddings: bool = True
     """Share one table between input tokens and the LM head's output; untied costs a second table."""
     language_embeddings: bool = False
-    """Mark languages by token_type_ids (bert, xlm-roberta)."""
+    """Mark languages: by token_type_ids (bert, xlm-roberta, albert, electra) or langs (xlm)."""
+    sharing: Literal["none", "attention", "ffn", "all"] | None = None
+    """Weights shared between layers (albert, bert, xlm-roberta, electra); if not set: all for albert, else none."""
+    groups: Positive = 1
+    """Groups of layers that share: 1 shares between all of them."""
 
 
 class MaskingRecipe(Recipe):
@@ -370,210 +370,3 @@ class FinetuneRecipe(Recipe):
     """One tuned model a seed; scores are given as mean and spread over them."""
     task: TaskRecipe = TaskRecipe()
     tune: TuneRecipe = TuneRecipe()
-
-
-R = TypeVar("R", bound=Recipe)
-KINDS: dict[str, type[Recipe]] = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with the booleans of its version 1.2: ``no`` is Norwegian, not false."""
-
-
-_BOOL = "tag:yaml.org,2002:bool"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(_BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-
-
-def bundled_recipes() -> dict[str, str]:
-    """Names of the recipes inside the package, with the first comment line of each."""
-    folder = files("interlingua.data").joinpath("recipes")
-    found = {}
-    for file in sorted(folder.iterdir(), key=lambda f: f.name):
-        if file.name.endswith(".yaml"):
-            first = file.read_text(encoding="utf-8").splitlines()[0]
-            found[file.name.removesuffix(".yaml")] = first.lstrip("# ")
-    return found
-
-
-def _read(source: str | Path) -> tuple[dict[str, Any], str]:
-    path = Path(source)
-    if path.is_file():
-        try:
-            text, where = path.read_text(encoding="utf-8"), str(path)
-        except (OSError, UnicodeDecodeError) as error:
-            raise RecipeError(
-                f"a recipe that cannot be read: {error}", expected="a UTF-8 file", where=str(path)
-            ) from error
-    else:
-        names = bundled_recipes()
-        if str(source) not in names:
-            raise RecipeError(
-                f"no recipe {str(source)!r}{nearest(str(source), names)}",
-                expected=f"a YAML file or one of {', '.join(names)}",
-                next_step="interlingua recipe list",
-            )
-        where = f"bundled recipe {source}"
-        text = files("interlingua.data").joinpath("recipes", f"{source}.yaml").read_text(encoding="utf-8")
-    try:
-        tree = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"not YAML: {getattr(error, 'problem', error)!r}", where=f"{where}{line}") from error
-    if tree is None:
-        tree = {}
-    if not isinstance(tree, dict):
-        raise RecipeError(f"a {type(tree).__name__} at the top", expected="keys and values", where=where)
-    return tree, where
-
-
-def _enter(node: Any, key: str, default: Any, word: str) -> Any:
-    """The section or list under ``key``, made where it is missing."""
-    if isinstance(node, list):
-        if not key.isdigit() or int(key) >= len(node):
-            raise RecipeError(f"override {word!r}: no item {key!r} of {len(node)}", where="command line")
-        inner = node[int(key)]
-    else:
-        # A list that only the defaults have is spelt out, so that its items have numbers.
-        inner = node.setdefault(key, copy.deepcopy(default) if isinstance(default, list) else {})
-    if not isinstance(inner, (dict, list)):
-        raise RecipeError(f"override {word!r}: {key!r} is a value, not a section", where="command line")
-    return inner
-
-
-def _override(tree: dict[str, Any], words: Sequence[str], defaults: Mapping[str, Any]) -> None:
-    for word in words:
-        path, equals, value = word.partition("=")
-        if not equals or not path:
-            raise RecipeError(f"override {word!r}", expected="key.sub=value", where="command line")
-        node: Any = tree
-        default: Any = defaults
-        *parents, last = path.split(".")
-        for key in parents:
-            default = default.get(key) if isinstance(default, Mapping) else None
-            node = _enter(node, key, default, word)
-        try:
-            parsed = yaml.load(value, Loader=_Loader)
-        except yaml.YAMLError as error:
-            raise RecipeError(f"override {word!r}: the value is not YAML", where="command line") from error
-        if isinstance(node, list):
-            if not last.isdigit() or int(last) >= len(node):
-                raise RecipeError(f"override {word!r}: no item {last!r} of {len(node)}", where="command line")
-            node[int(last)] = parsed
-        else:
-            node[last] = parsed
-
-
-def _section(kind: type[Recipe], location: Sequence[str | int]) -> type[Recipe] | None:
-    """The recipe class that holds the last key of a location, for the did-you-mean."""
-    current: type[Recipe] | None = kind
-    for key in location[:-1]:
-        if current is None:
-            return None
-        if isinstance(key, int):
-            continue
-        field = current.model_fields.get(key)
-        if field is None:
-            by_tag = [c for c in (MLMRecipe, TLMRecipe, ContrastRecipe) if c.model_fields["type"].default == key]
-            current = by_tag[0] if by_tag else None
-            continue
-        inside = list(_recipe_types(field.annotation))
-        current = inside[0] if inside else None
-    return current
-
-
-def _recipe_types(annotation: Any) -> Iterator[type[Recipe]]:
-    if isinstance(annotation, type) and issubclass(annotation, Recipe):
-        yield annotation
-    for argument in typing.get_args(annotation):
-        yield from _recipe_types(argument)
-
-
-def _explain(error: ValidationError, kind: type[Recipe], where: str) -> RecipeError:
-    # A misspelt key often makes the right one missing as well: the misspelling is the cause.
-    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    location = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        section = _section(kind, first["loc"])
-        known = list(section.model_fields) if section else []
-        return RecipeError(
-            f"unknown key {str(first['loc'][-1])!r}{nearest(str(first['loc'][-1]), known)}",
-            expected=f"one of {', '.join(known)}" if known else None,
-            where=f"{where}, {location}",
-        )
-    return RecipeError(
-        f"{location} = {first.get('input')!r}",
-        expected=first["msg"].removeprefix("Value error, "),
-        where=f"{where}, {location}",
-        next_step="interlingua recipe show NAME prints every key with its meaning",
-    )
-
-
-def load_recipe(source: str | Path | Mapping[str, Any], kind: type[R], overrides: Sequence[str] = ()) -> R:
-    """Read, override and check a recipe.
-
-    Args:
-        source: a YAML file, the name of a bundled recipe, or the keys themselves.
-        kind: the recipe class expected.
-        overrides: ``key.sub=value`` words; list items by number (``objectives.0.rate=0.3``).
-
-    Raises:
-        RecipeError: unknown key (with the nearest one), wrong value, or a recipe of another verb.
-    """
-    if isinstance(source, Mapping):
-        tree, where = json.loads(json.dumps(dict(source), default=str)), "recipe"
-    else:
-        tree, where = _read(source)
-    _override(tree, overrides, kind().model_dump(mode="json"))
-    wanted = kind.model_fields["kind"].default if "kind" in kind.model_fields else None
-    if wanted and tree.get("kind", wanted) != wanted:
-        raise RecipeError(
-            f"a recipe of kind {tree['kind']!r}",
-            expected=f"kind: {wanted}",
-            where=where,
-            next_step=f"interlingua {tree['kind']} runs this one",
-        )
-    try:
-        return kind.model_validate(tree)
-    except ValidationError as error:
-        raise _explain(error, kind, where) from error
-
-
-def recipe_kind(source: str | Path) -> type[Recipe]:
-    """The recipe class that a file or bundled recipe is of."""
-    tree, where = _read(source)
-    name = str(tree.get("kind", "pretrain"))
-    if name not in KINDS:
-        raise RecipeError(f"kind {name!r}{nearest(name, KINDS)}", expected=f"one of {', '.join(KINDS)}", where=where)
-    return KINDS[name]
-
-
-def to_yaml(recipe: Recipe) -> str:
-    """The whole recipe, defaults included, as YAML."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def show_recipe(recipe: Recipe, *, indent: int = 0) -> str:
-    """The whole recipe as YAML with each key's meaning beside it."""
-    lines = []
-    pad = "  " * indent
-    for name, field in type(recipe).model_fields.items():
-        value = getattr(recipe, name)
-        comment = f"  # {' '.join(field.description.split())}" if field.description else ""
-        if isinstance(value, Recipe):
-            doc = (type(value).__doc__ or "").splitlines()[0]
-            lines += [f"{pad}{name}:  # {doc}", show_recipe(value, indent=indent + 1)]
-        elif isinstance(value, tuple) and value and isinstance(value[0], Recipe):
-            lines.append(f"{pad}{name}:{comment}")
-            for item in value:
-                inner = show_recipe(item, indent=indent + 2).splitlines()
-                lines += [f"{pad}  - {inner[0].strip()}", *inner[1:]]
-        else:
-            plain = recipe.model_dump(mode="json", include={name})[name]
-            text = yaml.safe_dump(plain, default_flow_style=True, allow_unicode=True, width=10_000)
-            lines.append(f"{pad}{name}: {text.removesuffix('...' + chr(10)).strip()}{comment}")
-    return "\n".join(lines)

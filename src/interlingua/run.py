@@ -1,9 +1,10 @@
 """The run folder, and writing that either happens wholly or not at all.
 
 In: a recipe and a folder. Out: a locked folder with ``recipe.yaml``, ``metrics.jsonl``, ``checkpoints/`` in it.
-Decisions: a run folder belongs to one recipe (another one is refused, the same one resumes); one process at a time
-(``filelock``; the lock dies with the process); a finished file or folder appears under its name only by ``rename``
-after ``fsync``, so a crash or a full disk leaves what was there before. Price: one extra copy on disk while saving.
+Decisions: a run folder belongs to one recipe (another one is refused, the same one resumes, also on other threads or in
+smaller parts); one process at a time (``filelock``; the lock dies with the process); a finished file or folder appears
+under its name only by ``rename`` after ``fsync``, so a crash or a full disk leaves what was there before. Price: one
+extra copy on disk while saving.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import filelock
+import yaml
 from safetensors import SafetensorError
 
 from interlingua.errors import RunError, SaveError
@@ -111,12 +113,13 @@ class Run:
     Args:
         folder: where the run lives; made if missing.
         recipe_yaml: the whole resolved recipe as text; saved, and compared with the one that is there.
+        execution: dotted keys that are not compared, since they say how the run is computed and not what it learns.
 
     Raises:
         RunError: the folder holds a run of another recipe, or another process is using it.
     """
 
-    def __init__(self, folder: Path, recipe_yaml: str) -> None:
+    def __init__(self, folder: Path, recipe_yaml: str, *, execution: Collection[str] = ()) -> None:
         self.folder = folder
         with saving(folder / "recipe.yaml"):
             folder.mkdir(parents=True, exist_ok=True)
@@ -131,27 +134,23 @@ class Run:
                 next_step="wait for the other process, end it, or choose another folder with --out",
             ) from None
         try:
-            self._claim(recipe_yaml)
+            self._claim(recipe_yaml, execution)
         except BaseException:
             self._lock.release()
             raise
 
-    def _claim(self, recipe_yaml: str) -> None:
+    def _claim(self, recipe_yaml: str, execution: Collection[str]) -> None:
         saved = self.folder / "recipe.yaml"
-        if not saved.exists():
-            atomic_write(saved, recipe_yaml)
-            return
-        before = saved.read_text(encoding="utf-8")
-        if before != recipe_yaml:
-            was, now = before.splitlines(), recipe_yaml.splitlines()
-            differing = [line for line in now if line not in was] or [line for line in was if line not in now]
+        before = saved.read_text(encoding="utf-8") if saved.exists() else None
+        if before is not None and (difference := _difference(before, recipe_yaml, execution)):
             raise RunError(
-                f"the run folder {str(self.folder)!r} holds a run of another recipe (first difference: "
-                f"{differing[0].strip() if differing else 'order of keys'!r})",
+                f"the run folder {str(self.folder)!r} holds a run of another recipe: {difference}",
                 expected="an empty folder, or the same recipe to resume it",
                 where=str(saved),
                 next_step="choose another folder with --out, or remove this one",
             )
+        if before != recipe_yaml:
+            atomic_write(saved, recipe_yaml)
         # What a killed process was writing is of no use to anyone.
         for leftover in [
             *self.folder.glob(".*.tmp"),
@@ -208,6 +207,26 @@ class Run:
         for folder in self.checkpoints.glob("step-*"):
             if folder.name not in kept:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _flat(tree: Any, key: str = "") -> dict[str, Any]:
+    """Values of a tree by dotted key, as the command line spells them (``objectives.0.rate``)."""
+    if not isinstance(tree, (dict, list)):
+        return {key: tree}
+    inside = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    return {k: v for name, inner in inside for k, v in _flat(inner, f"{key}.{name}" if key else str(name)).items()}
+
+
+def _difference(before: str, now: str, execution: Collection[str]) -> str:
+    """The first key in which two recipes differ, with both values; empty if there is none."""
+    try:
+        was, will = _flat(yaml.safe_load(before)), _flat(yaml.safe_load(now))
+    except yaml.YAMLError as error:
+        return f"its recipe.yaml cannot be read ({getattr(error, 'problem', error)})"
+    for key in {**was, **will}:
+        if key not in execution and (key not in was or key not in will or was[key] != will[key]):
+            return ", now ".join(f"{key} = {side[key]!r}" if key in side else f"no {key}" for side in (was, will))
+    return ""
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -17,7 +17,8 @@ from tests.fixtures_cli import command, run
 
 from interlingua.cli.app import app
 from interlingua.cli.keys import recipe_keys
-from interlingua.recipe import FinetuneRecipe, PretrainRecipe, Recipe, bundled_recipes, load_recipe, recipe_kind
+from interlingua.recipe import FinetuneRecipe, PretrainRecipe, Recipe
+from interlingua.recipe_file import bundled_recipes, load_recipe, recipe_kind
 
 
 def verbs(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

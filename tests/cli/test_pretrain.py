@@ -82,10 +82,10 @@ def test_the_answer_as_json(tiny_run: Path, recipe_file: Path) -> None:
 
 
 def test_another_recipe_in_the_folder_is_refused(tiny_run: Path, recipe_file: Path) -> None:
-    # The folder belongs to its recipe; the message names the first difference.
+    # The folder belongs to its recipe; the message names the first key that differs, and both values.
     result = run("pretrain", recipe_file, "train.lr=0.5", "--out", tiny_run)
     assert result.exit_code == 1
-    assert "lr: 0.5" in result.stderr
+    assert "train.lr = 0.001, now train.lr = 0.5" in result.stderr
 
 
 def test_documents_hold_no_nan() -> None:

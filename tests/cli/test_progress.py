@@ -32,6 +32,22 @@ def test_the_plan_is_scaled_by_what_was_measured(clock: list[float]) -> None:
         assert stages.seconds_left() == pytest.approx(30)
 
 
+def test_what_was_found_finished_is_no_measure(clock: list[float]) -> None:
+    # Planned 5 + 100 + 40 + 30; the second is over with its first word and the third says nothing: 5 took 10, twice the
+    # plan, so that 30 will take 60.
+    with Stages({"load": 5, "teach": 100, "check": 40, "score": 30}) as stages:
+        stages.stage("load", 0, 1)
+        assert stages.seconds_left() == 175
+        clock[0] = 10
+        stages.stage("load", 1, 1)
+        stages.stage("teach", 1, 1)
+        stages.stage("score", 0, 10)
+        assert stages.seconds_left() == pytest.approx(60)
+        clock[0] = 40
+        stages.stage("score", 5, 10)
+        assert stages.seconds_left() == pytest.approx(30)  # 20 of 35 planned took 40
+
+
 def test_without_a_plan_a_stage_speaks_for_itself(clock: list[float]) -> None:
     # A quarter in 5 seconds: 15 to go. Before anything is known: nothing is said.
     with Stages() as stages:

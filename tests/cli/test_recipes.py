@@ -9,7 +9,8 @@ import pytest
 from tests.fixtures_cli import run
 
 from interlingua.data import resolve
-from interlingua.recipe import FinetuneRecipe, bundled_recipes, load_recipe, recipe_kind, to_yaml
+from interlingua.recipe import FinetuneRecipe
+from interlingua.recipe_file import bundled_recipes, load_recipe, recipe_kind, to_yaml
 
 
 @pytest.mark.parametrize("name", bundled_recipes())
@@ -45,6 +46,20 @@ def test_what_needs_files_says_so(name: str, text: str) -> None:
     result = run("recipe", "check", name)
     assert result.exit_code == 1
     assert text in result.stderr
+
+
+def test_a_vocabulary_and_shards_must_be_there(tiny_run: Path, tmp_path: Path) -> None:
+    # Those of a finished run can be used; a folder that is none, or the shards alone, cannot.
+    shards, vocab = f"data.shards={tiny_run / 'shards'}", f"vocab.path={tiny_run / 'vocab'}"
+    assert run("recipe", "check", "bible-tiny", shards, vocab).exit_code == 0
+    for words, text in (
+        ([vocab, f"data.shards={tmp_path}"], "manifest.json"),
+        ([shards, f"vocab.path={tmp_path}"], "no tokenizer.json"),
+        ([shards], "without a vocabulary"),
+    ):
+        result = run("recipe", "check", "bible-tiny", *words)
+        assert result.exit_code == 1
+        assert text in result.stderr
 
 
 def test_tagging_recipes_take_files(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,34 @@ def test_controls_equal_their_definitions(tuned: list[Tuned], texts: list[TextEx
         assert scores["majority", lang] == pytest.approx(np.mean([e.label == most for e in rows]))
         predicted = model.predict(vectorizer.transform([e.text for e in rows]))
         assert scores["tfidf", lang] == pytest.approx(np.mean(predicted == [e.label for e in rows]))
+
+
+def test_the_random_control_is_one_layer_all_of_it_taught(
+    tuned: list[Tuned], texts: list[TextExample], hf_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the recipe freezes: one layer of the encoder's width, and no tensor of it is as transformers made it."""
+    config = tiny_config("bert", vocabulary=len(hf_tokenizer), pad_token_id=hf_tokenizer.pad_token_id)
+    encoder = Encoder("tiny", AutoModel.from_config(config).eval(), hf_tokenizer, max_length=100)
+    english = [e for e in texts if e.lang == "en"]
+    taught: list[Tuned] = []
+
+    def noted(*words: Any, **named: Any) -> Tuned:
+        taught.append(tune_once(*words, **named))
+        return taught[-1]
+
+    # By name, `interlingua.transfer.finetune` is the function.
+    monkeypatch.setattr(importlib.import_module("interlingua.transfer.finetune"), "tune_once", noted)
+    recipe = TuneRecipe(epochs=1, batch_size=8, threads=1, freeze=1)
+    scores = control_scores(tuned[0].task, english, texts, kinds=("random",), encoder=encoder, tune=recipe, seed=5)
+    assert {(s.model, s.language) for s in scores} == {("random", lang) for lang in ("en", "de", "ja")}
+    config.num_hidden_layers = 1
+    torch.manual_seed(5)
+    fresh = dict(AutoModel.from_config(config).named_parameters())
+    own = dict(taught[0].model.base_model.named_parameters())
+    assert set(own) == set(fresh)
+    # Keys' biases shift all scores of a query alike, so that no gradient ever moves them.
+    moved = {name for name in own if "key.bias" not in name}
+    assert [name for name in moved if torch.equal(own[name], fresh[name])] == []
 
 
 def test_controls_for_tags_and_an_unknown_control(tuned: list[Tuned]) -> None:

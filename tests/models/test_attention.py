@@ -7,19 +7,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.fixtures_models import FAMILIES, dense, pack, random_texts, tiny_config, tiny_masked_lm
+from tests.fixtures_models import (
+    ENCODERS,
+    FAMILIES,
+    pack,
+    random_texts,
+    tiny_config,
+    tiny_encoder,
+    tiny_masked_lm,
+)
 from transformers import (
-    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
-    DistilBertConfig,
+    BertLMHeadModel,
+    RobertaConfig,
+    RobertaModel,
 )
 
 from interlingua.errors import CheckpointError
+from interlingua.models.architectures import architecture, head_piece
 from interlingua.models.attention import (
-    architecture,
     block_mask,
     encode,
     encode_at,
@@ -29,19 +39,28 @@ from interlingua.models.attention import (
 )
 from interlingua.models.head import pooled_states, sequence_logits, token_logits
 
+pytestmark = pytest.mark.usefixtures("exact")
+
 CLOSE = {"rtol": 0, "atol": 1e-10}
+APART = {"xlm", "bart", "mbart"}
+LAYERED = ["bert", "xlm-roberta", "electra"]
+
+
+def bare(model):
+    """What of a model turns tokens into states."""
+    return model.encoder if hasattr(model, "decoder") else model.base_model
 
 
 def alone(model, text: np.ndarray, **more) -> torch.Tensor:
     """The states of one text from plain transformers."""
-    return model.base_model(input_ids=torch.from_numpy(text)[None], **more).last_hidden_state[0]
+    return bare(model)(input_ids=torch.from_numpy(text)[None], **more).last_hidden_state[0]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ENCODERS)
 @torch.no_grad()
 def test_packed_equals_alone(family):
     """Each packed text's states equal those of a plain call on the text alone (1e-10); texts exceed the window."""
-    model, texts = tiny_masked_lm(family), random_texts(0, 12)
+    model, texts = tiny_encoder(family), random_texts(0, 12)
     batch = pack(texts, family)
     assert batch.rows < len(texts)
     states_BLD = encode(model, batch)
@@ -50,11 +69,11 @@ def test_packed_equals_alone(family):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ENCODERS)
 @torch.no_grad()
 def test_neighbours_change_nothing(family, dtype):
     """Replacing every other text of a row by another of its length changes a text's states by exactly 0."""
-    model, texts = tiny_masked_lm(family).to(dtype), random_texts(0, 12)
+    model, texts = tiny_encoder(family).to(dtype), random_texts(0, 12)
     others = [np.array([t[0], *np.random.default_rng(i).integers(5, 150, len(t) - 2), t[-1]])
               for i, t in enumerate(texts)]  # fmt: skip
     batch = pack(texts, family)
@@ -68,27 +87,91 @@ def test_neighbours_change_nothing(family, dtype):
         assert (after[~own] - before[~own]).abs().max() > 0
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ENCODERS)
 def test_neighbours_get_no_gradient(family):
-    """The gradient of one text's states with respect to all embeddings is exactly 0 outside the text."""
-    model, texts = tiny_masked_lm(family), random_texts(3, 8)
+    """Of one text's states, all embeddings outside the text get a gradient of exactly 0, its own the plain one."""
+    model, texts = tiny_encoder(family), random_texts(3, 8)
     batch = pack(texts, family)
     caught = []
-    hook = model.base_model.embeddings.register_forward_hook(lambda *call: caught.append(call[2]))
+    hook = bare(model).get_input_embeddings().register_forward_hook(lambda *call: caught.append(call[2]))
     states_BLD = encode(model, batch)
-    hook.remove()
     own = batch.segments_BL == 3
-    (gradient_BLD,) = torch.autograd.grad(states_BLD[own].sum(), caught[0])
-    assert (gradient_BLD[~own] == 0).all()
-    assert (gradient_BLD[own] != 0).any()
+    (gradient,) = torch.autograd.grad((states_BLD[own] ** 3).sum(), caught.pop())
+    (expected_1LD,) = torch.autograd.grad((alone(model, texts[2]) ** 3).sum(), caught.pop())
+    hook.remove()
+    if family == "xlnet":  # which runs with rows second
+        gradient, expected_1LD = gradient.transpose(0, 1), expected_1LD.transpose(0, 1)
+    if family in APART:
+        assert (gradient[torch.arange(len(texts)) != 2] == 0).all()
+        torch.testing.assert_close(gradient[2, : len(texts[2])], expected_1LD[0], **CLOSE)
+    else:
+        assert (gradient[~own] == 0).all()
+        torch.testing.assert_close(gradient[own], expected_1LD[0], **CLOSE)
+
+
+@torch.no_grad()
+def test_a_class_outside_the_table():
+    """RoBERTa, of which the table knows nothing: states of every layer and of chosen tokens equal plain ones."""
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    model = RobertaModel(RobertaConfig(vocab_size=150, pad_token_id=1, **sizes)).double().eval()
+    texts = random_texts(0, 7)
+    batch = pack(texts, "xlm-roberta")
+    layers = hidden_states(model, batch)
+    for number, text in enumerate(texts, start=1):
+        plain = model(input_ids=torch.from_numpy(text)[None], output_hidden_states=True).hidden_states
+        for ours, expected in zip(layers, plain, strict=True):
+            torch.testing.assert_close(ours[batch.segments_BL == number], expected[0], **CLOSE)
+    chosen_BL = batch.tokens_BL > 100
+    torch.testing.assert_close(encode_at(model, batch, chosen_BL), layers[-1][chosen_BL], **CLOSE)
+
+
+@torch.no_grad()
+def test_deberta_with_a_convolution_does_not_leak():
+    """DeBERTa-v2's convolution reaches over borders of texts, so such a network runs them one a row."""
+    model, texts = tiny_encoder("deberta-v2", conv_kernel_size=3, conv_act="gelu"), random_texts(0, 8)
+    batch = pack(texts, "deberta-v2")
+    states_BLD = encode(model, batch)
+    for number, text in enumerate(texts, start=1):
+        torch.testing.assert_close(states_BLD[batch.segments_BL == number], alone(model, text), **CLOSE)
+
+
+@pytest.mark.parametrize("family", ["bert", "xlm", "gpt2"])
+@pytest.mark.parametrize("packed", [True, False])
+@torch.no_grad()
+def test_causal_networks_look_back_only(family, packed):
+    """As decoders: equal to a plain call on the text, and changing a text's last token changes that state alone."""
+    changes = {"bert": {"is_decoder": True}, "xlm": {"causal": True}, "gpt2": {}}[family]
+    model, texts = tiny_encoder(family, **changes), random_texts(0, 8)
+    batch = pack(texts, family, pack=packed)
+    states_BLD = encode(model, batch)
+    for number, text in enumerate(texts, start=1):
+        torch.testing.assert_close(states_BLD[batch.segments_BL == number], alone(model, text), **CLOSE)
+    texts[4] = np.append(texts[4][:-1], 17)
+    changed_BL = (encode(model, pack(texts, family, pack=packed)) - states_BLD).abs().amax(dim=2) > 1e-12
+    last = (batch.segments_BL == 5).nonzero()[-1]
+    assert changed_BL.nonzero().tolist() == [last.tolist()]
+    chosen_BL = batch.tokens_BL % 3 == 0
+    torch.testing.assert_close(encode_at(model, batch, chosen_BL), states_BLD[chosen_BL], **CLOSE)
+
+
+@torch.no_grad()
+def test_layers_of_a_decoder_one_by_one():
+    """lower_states of a BERT decoder are causal too, also where one text a row needs no other mask."""
+    torch.manual_seed(0)
+    model = BertLMHeadModel(tiny_config("bert", is_decoder=True)).double().eval()
+    text = random_texts(0, 1, shortest=20)
+    batch = pack(text, "bert")
+    plain = model.base_model(torch.from_numpy(text[0])[None], output_hidden_states=True).hidden_states
+    torch.testing.assert_close(lower_states(model, batch, 2), plain[2], **CLOSE)
 
 
 @pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ENCODERS)
 @torch.no_grad()
 def test_states_of_chosen_tokens(family, packed):
     """Only the chosen tokens' states, equal to those of a plain call on each text alone; none chosen is no state."""
-    model, texts = tiny_masked_lm(family), random_texts(2, 9)
+    model, texts = tiny_encoder(family), random_texts(2, 9)
     batch = pack(texts, family, pack=packed)
     chosen_BL = (torch.rand(batch.tokens_BL.shape, generator=torch.Generator().manual_seed(0)) < 0.2) & (
         batch.segments_BL > 0
@@ -100,21 +183,21 @@ def test_states_of_chosen_tokens(family, packed):
     assert encode_at(model, batch, torch.zeros_like(chosen_BL)).shape == (0, 32)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ENCODERS)
 @torch.no_grad()
 def test_hidden_states_of_every_layer(family):
     """All layers' states of a packed batch equal plain transformers' output_hidden_states on the text alone."""
-    model, texts = tiny_masked_lm(family), random_texts(1, 6)
+    model, texts = tiny_encoder(family), random_texts(1, 6)
     batch = pack(texts, family)
     layers = hidden_states(model, batch)
-    plain = model.base_model(input_ids=torch.from_numpy(texts[4])[None], output_hidden_states=True).hidden_states
+    plain = bare(model)(input_ids=torch.from_numpy(texts[4])[None], output_hidden_states=True).hidden_states
     assert len(layers) == len(plain) == model.config.num_hidden_layers + 1
     for ours, expected in zip(layers, plain, strict=True):
         torch.testing.assert_close(ours[batch.segments_BL == 5], expected[0], **CLOSE)
 
 
 @pytest.mark.parametrize("packed", [True, False])
-@pytest.mark.parametrize("family", ["bert", "xlm-roberta"])
+@pytest.mark.parametrize("family", LAYERED)
 @torch.no_grad()
 def test_upper_layers_from_kept_lower_states(family, packed):
     """lower_states, laid out again in another batch, then encode, equals the full pass of plain transformers."""
@@ -128,13 +211,13 @@ def test_upper_layers_from_kept_lower_states(family, packed):
     exact = torch.zeros(*second.tokens_BL.shape, 32, dtype=torch.double)
     for number, i in enumerate(order, start=1):
         exact[second.segments_BL == number] = torch.from_numpy(kept[i])
-    torch.testing.assert_close(second.states_BLD, exact.float())
+    torch.testing.assert_close(second.states_BLD, exact.type(torch.float32))
     states_BLD = encode(model, replace(second, states_BLD=exact))
     for number, i in enumerate(order, start=1):
         torch.testing.assert_close(states_BLD[second.segments_BL == number], alone(model, texts[i]), **CLOSE)
 
 
-@pytest.mark.parametrize("family", ["bert", "xlm-roberta"])
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta", "electra", "albert"])
 @torch.no_grad()
 def test_token_types_and_languages_reach_the_network(family):
     """types_BL without language embeddings, languages_BL with them: equal to token_type_ids given to a plain call."""
@@ -150,6 +233,34 @@ def test_token_types_and_languages_reach_the_network(family):
         for number, (text, own) in enumerate(zip(texts, types, strict=True), start=1):
             expected = alone(model, text, token_type_ids=torch.from_numpy(own)[None])
             torch.testing.assert_close(states_BLD[batch.segments_BL == number], expected, **CLOSE)
+
+
+@torch.no_grad()
+def test_languages_reach_xlm():
+    """languages_BL with language embeddings and restarting positions: equal to langs and position_ids given plainly."""
+    model = tiny_masked_lm("xlm", n_langs=3, interlingua_languages=["a", "b", "c"])
+    texts = random_texts(4, 5)
+    languages = [np.arange(len(t)) % 3 for t in texts]
+    positions = [np.arange(len(t)) % 5 for t in texts]
+    batch = pack(texts, "xlm", token_languages=languages, positions=positions)
+    states_BLD = encode(model, batch)
+    for number, text in enumerate(texts, start=1):
+        given_as = {"langs": languages, "position_ids": positions}
+        plain = alone(model, text, **{k: torch.from_numpy(v[number - 1])[None] for k, v in given_as.items()})
+        torch.testing.assert_close(states_BLD[batch.segments_BL == number], plain, **CLOSE)
+
+
+@torch.no_grad()
+def test_sides_of_a_pair_reach_xlnet():
+    """types_BL: equal to token_type_ids given to a plain call."""
+    model, texts = tiny_encoder("xlnet"), random_texts(4, 5)
+    torch.nn.init.normal_(model.layer[0].rel_attn.seg_embed)
+    types = [np.arange(len(t)) % 2 for t in texts]
+    batch = pack(texts, "xlnet", types=types)
+    states_BLD = encode(model, batch)
+    for number, (text, own) in enumerate(zip(texts, types, strict=True), start=1):
+        expected = alone(model, text, token_type_ids=torch.from_numpy(own)[None])
+        torch.testing.assert_close(states_BLD[batch.segments_BL == number], expected, **CLOSE)
 
 
 @given(lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6), window=st.none() | st.integers(0, 6))
@@ -180,45 +291,71 @@ def test_pooling_by_hand(how, specials):
         np.testing.assert_allclose(pooled[number - 1], own[0] if how == "first" else inner.mean(0), atol=1e-12)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "pooling"),
+    [(f, None) for f in [*FAMILIES, "gpt2", "xlnet"] if f not in {"modernbert", "eurobert"}]
+    + [("modernbert", p) for p in ("cls", "mean")]
+    + [("eurobert", p) for p in ("bos", "mean", "late")],
+)
 @torch.no_grad()
-def test_sequence_logits_equal_plain(family):
-    """Class logits of packed texts equal AutoModelForSequenceClassification's on one padded text a row."""
-    poolings = ("cls", "mean") if family == "modernbert" else ("cls",)
-    for pooling in poolings:
-        torch.manual_seed(0)
-        config = tiny_config(family, num_labels=5)
-        if family == "modernbert":
-            config.classifier_pooling = pooling
-        model = AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa").double().eval()
-        batch = pack(random_texts(7, 11), family)
-        ours = sequence_logits(model, pooled_states(model, batch))
-        plain = model(
-            input_ids=dense(batch, batch.tokens_BL, config.pad_token_id),
-            attention_mask=dense(batch, torch.ones_like(batch.tokens_BL), 0),
-        ).logits
-        torch.testing.assert_close(ours, plain, **CLOSE)
+def test_sequence_logits_equal_plain(family, pooling):
+    """Class logits of packed texts equal AutoModelForSequenceClassification's on each text."""
+    torch.manual_seed(0)
+    config = tiny_config(family, num_labels=5, **({"classifier_pooling": pooling} if pooling else {}))
+    model = AutoModelForSequenceClassification.from_config(config).double().eval()
+    texts = random_texts(7, 11)
+    batch = pack(texts, family)
+    ours = sequence_logits(model, pooled_states(model, batch))
+    plain = torch.cat([model(input_ids=torch.from_numpy(text)[None]).logits for text in texts])
+    torch.testing.assert_close(ours, plain, **CLOSE)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, "gpt2", "xlnet", "t5", "mt5"])
 @torch.no_grad()
 def test_token_logits_equal_plain(family):
-    """Tag logits of chosen tokens equal AutoModelForTokenClassification's on one padded text a row."""
+    """Tag logits of chosen tokens equal AutoModelForTokenClassification's on each text."""
     torch.manual_seed(0)
-    config = tiny_config(family, num_labels=5)
-    model = AutoModelForTokenClassification.from_config(config, attn_implementation="sdpa").double().eval()
-    batch = pack(random_texts(8, 11), family)
-    mask = dense(batch, torch.ones_like(batch.tokens_BL), 0)
-    plain = model(input_ids=dense(batch, batch.tokens_BL, config.pad_token_id), attention_mask=mask).logits
-    ours = token_logits(model, encode(model, batch)[batch.segments_BL > 0])
-    order = torch.argsort(batch.segments_BL[batch.segments_BL > 0], stable=True)
-    torch.testing.assert_close(ours[order], plain[mask.bool()], **CLOSE)
+    more = {"classifier_dropout": 0.0} if family == "gpt2" else {}
+    model = AutoModelForTokenClassification.from_config(tiny_config(family, num_labels=5, **more)).double().eval()
+    texts = random_texts(8, 11)
+    batch = pack(texts, family)
+    states_BLD = encode(model, batch)
+    for number, text in enumerate(texts, start=1):
+        ours = token_logits(model, states_BLD[batch.segments_BL == number])
+        torch.testing.assert_close(ours, model(input_ids=torch.from_numpy(text)[None]).logits[0], **CLOSE)
 
 
-def test_unknown_architecture_is_refused():
-    """A class outside the table: CheckpointError with the ones that will do."""
-    config = DistilBertConfig(vocab_size=20, dim=8, n_heads=1, n_layers=1, hidden_dim=8)
-    model = AutoModelForMaskedLM.from_config(config)
-    with pytest.raises(CheckpointError, match="'distilbert'") as caught:
-        architecture(model)
+@torch.no_grad()
+def test_pieces_of_pretraining_heads_equal_plain():
+    """Sentence-order logits and replaced-token logits equal the library's classes, text by text."""
+    texts = random_texts(9, 6)
+    for family, name, field in (
+        ("bert", "BertForPreTraining", "seq_relationship_logits"),
+        ("albert", "AlbertForPreTraining", "sop_logits"),
+        ("electra", "ElectraForPreTraining", "logits"),
+        ("deberta-v2", "DebertaV2ForTokenClassification", "logits"),
+    ):
+        torch.manual_seed(0)
+        more = {"num_labels": 1} if family == "deberta-v2" else {}
+        model = getattr(transformers, name)(tiny_config(family, **more)).double().eval()
+        batch = pack(texts, family)
+        states_BLD = encode(model, batch)
+        for number, text in enumerate(texts, start=1):
+            plain = getattr(model(input_ids=torch.from_numpy(text)[None]), field)
+            own_LD = states_BLD[batch.segments_BL == number]
+            if field == "logits":
+                ours = head_piece(model, "replaced_logits")(model, own_LD)
+                torch.testing.assert_close(ours, plain.flatten(), **CLOSE)
+            else:
+                torch.testing.assert_close(head_piece(model, "order_logits")(model, own_LD[:1]), plain, **CLOSE)
+
+
+def test_unknown_heads_are_refused():
+    """A class outside the table, and a family without the head asked for: CheckpointError with what will do."""
+    roberta = RobertaModel(RobertaConfig(vocab_size=20, hidden_size=8, num_attention_heads=1, num_hidden_layers=1))
+    with pytest.raises(CheckpointError, match="'roberta'") as caught:
+        architecture(roberta)
     assert "modernbert" in caught.value.expected
+    with pytest.raises(CheckpointError, match="replaced_logits of a BertForMaskedLM") as caught:
+        head_piece(tiny_masked_lm("bert"), "replaced_logits")
+    assert caught.value.expected == "one of ['deberta-v2', 'electra']"

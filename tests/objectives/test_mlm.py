@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from tests.fixtures_models import BEGIN, END, FAMILIES, MASK, PAD, dense, pack, random_texts, tiny_masked_lm
+import transformers
+from tests.fixtures_models import (
+    BEGIN,
+    END,
+    FAMILIES,
+    MASK,
+    PAD,
+    dense,
+    pack,
+    random_texts,
+    tiny_config,
+    tiny_masked_lm,
+)
 
 from interlingua.batch import Batch
 from interlingua.models.attention import encode
@@ -16,8 +28,9 @@ from interlingua.objectives.masking import Masking
 from interlingua.objectives.mlm import MaskedLM, TranslationLM
 
 MASKING = Masking(MASK, np.arange(5, 150), rate=0.3)
-# ModernBERT's eager attention takes its softmax in float32; the others' is a second opinion on sdpa.
-ATTENTION = {"bert": "eager", "xlm-roberta": "eager", "modernbert": "sdpa"}
+# Eager attention of ModernBERT and EuroBERT takes its softmax in float32; the others' is a second opinion on sdpa.
+ATTENTION = dict.fromkeys(FAMILIES, "eager") | {"modernbert": "sdpa", "eurobert": "sdpa"}
+pytestmark = pytest.mark.usefixtures("exact")
 CLOSE = {"rtol": 0, "atol": 1e-10}
 
 
@@ -71,6 +84,32 @@ def test_one_text_a_row_needs_no_mask_and_equals_dense():
     objective = MaskedLM(MASKING)
     targets = objective.prepare(batch, np.random.default_rng(0))
     same_as_dense("modernbert", batch, targets, objective.loss(ours, batch, targets), ours, plain)
+
+
+def test_deberta_with_the_newer_head_equals_dense():
+    """DeBERTa's own head (not the legacy one) multiplies with the input table."""
+    ours, plain = (tiny_masked_lm("deberta-v2", legacy=False) for _ in range(2))
+    batch = pack(random_texts(1, 6), "deberta-v2")
+    objective = MaskedLM(MASKING)
+    targets = objective.prepare(batch, np.random.default_rng(0))
+    same_as_dense("deberta-v2", batch, targets, objective.loss(ours, batch, targets), ours, plain)
+
+
+@pytest.mark.parametrize("name", ["BertForPreTraining", "AlbertForPreTraining"])
+@torch.no_grad()
+def test_masked_head_of_pretraining_classes(name):
+    """The loss of the classes with two heads equals torch's cross-entropy over their own prediction_logits."""
+    family = name.split("For")[0].lower()
+    torch.manual_seed(0)
+    model = getattr(transformers, name)(tiny_config(family)).double().eval()
+    batch = pack(random_texts(1, 6), family)
+    objective = MaskedLM(MASKING)
+    targets = objective.prepare(batch, np.random.default_rng(0))
+    logits = model(
+        input_ids=dense(batch, targets.tokens_BL, 0), attention_mask=dense(batch, torch.ones_like(batch.tokens_BL), 0)
+    ).prediction_logits
+    expected = F.cross_entropy(logits.flatten(0, 1), dense(batch, targets.labels_BL, -100).flatten(), reduction="sum")
+    torch.testing.assert_close(objective.loss(model, batch, targets).total, expected, **CLOSE)
 
 
 @pytest.mark.parametrize("family", ["bert", "xlm-roberta"])

@@ -101,10 +101,28 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_half_written_line_is_named(tmp_path: Path) -> None:
-    # The fifth line is cut in the middle.
+def test_a_half_written_last_line_is_passed_over(tmp_path: Path) -> None:
+    # A run that is going on: the page is that of the four whole rows, letter for letter, and says nothing of the rest.
     metrics(tmp_path)
-    with (tmp_path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write('{"step": 5, "lo')
-    with pytest.raises(DataError, match="line 5"):
+    whole = report_run(tmp_path).read_text(encoding="utf-8")
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write('{"step": 5, "loss": {"ü'.encode()[:-1])  # cut inside a character
+    assert report_run(tmp_path).read_text(encoding="utf-8") == whole
+
+
+def test_other_unreadable_lines_are_counted(tmp_path: Path) -> None:
+    # One is no JSON, one no object, one of no step; the last is half written and not among them.
+    metrics(tmp_path)
+    file = tmp_path / "metrics.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join(["nonsense", lines[0], "12", '{"lr": 1}', *lines[1:], '{"st']), encoding="utf-8")
+    page = read(report_run(tmp_path))
+    assert "3 unreadable line(s)" in page.text
+    assert "mlm 3.000" in page.text
+
+
+def test_a_log_without_a_step_is_refused(tmp_path: Path) -> None:
+    # Killed while its first line was written.
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "lo', encoding="utf-8")
+    with pytest.raises(DataError, match="no step"):
         report_run(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import shutil
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from interlingua.errors import LanguageError, RunError, ShardError, VocabularyError
 from interlingua.shards.format import Shard, Unit, encode_shard, fingerprint
 from interlingua.shards.read import ShardSet
-from interlingua.shards.write import write_shards
+from interlingua.shards.write import _batches, write_shards
 from interlingua.text.documents import Document
 from interlingua.text.pairs import Parallel
 from interlingua.vocab.words import WordStarts
@@ -42,8 +43,11 @@ def files_of(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_every_text_is_there_once(shard_folder, parallel_items, hf_tokenizer):
-    """Train and held-out units together are the tokens that tokenizers gives for each text, with its length."""
+@pytest.mark.parametrize("batch", [640, 1 << 17])
+def test_every_text_is_there_once(tmp_path, parallel_items, hf_tokenizer, monkeypatch, batch):
+    """Train and held-out units are the tokens that tokenizers gives for each text alone, however many at a time."""
+    monkeypatch.setattr("interlingua.shards.write._BATCH", batch)
+    write_shards(tmp_path, parallel_items, hf_tokenizer, sorted(parallel_items[0].texts), held_out=0.1, block=80)
     backend = hf_tokenizer.backend_tokenizer
     word_starts = WordStarts(backend)
     expected = []
@@ -52,7 +56,7 @@ def test_every_text_is_there_once(shard_folder, parallel_items, hf_tokenizer):
             ids = backend.encode(text, add_special_tokens=False).ids
             starts = word_starts([ids], None, lang)[0]
             expected.append((lang, tuple(ids[:126]), tuple(starts.tolist()[:126]), len(text)))
-    found = units_of(shard_folder / "train") + units_of(shard_folder / "held-out")
+    found = units_of(tmp_path / "train") + units_of(tmp_path / "held-out")
     whole = [unit for unit in expected if len(unit[1]) < 126]
     assert len(whole) > 1500
     assert sorted(u[:3] for u in found) == sorted(u[:3] for u in expected)
@@ -222,6 +226,42 @@ def test_languages_must_fit_the_text(tmp_path, hf_tokenizer):
         write_shards(tmp_path / "c", [], hf_tokenizer, ["en"])
     with pytest.raises(VocabularyError, match="unit_tokens = 1"):
         write_shards(tmp_path / "d", texts, hf_tokenizer, ["en"], unit_tokens=1)
+
+
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=400), st.sampled_from([64, 640, 2048]))
+@settings(deadline=None)
+def test_batches_hold_every_text_in_order(lengths, size):
+    """All texts once, in order; at least 64 in all batches but the last; of short ones no more than the size asks."""
+    texts = ["x" * length for length in lengths]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("interlingua.shards.write._BATCH", size)
+        batches = [texts[batch] for batch in _batches(texts)]
+    assert list(itertools.chain(*batches)) == texts
+    assert all(len(batch) >= 64 for batch in batches[:-1])
+    if max(lengths) <= size // 64:
+        assert all(sum(map(len, batch)) <= size + size // 64 for batch in batches)
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_the_collector_is_left_as_it_was(tmp_path, hf_tokenizer, monkeypatch, collects):
+    """On or off, after writing and after an error, by gc's own account; off meanwhile."""
+    was, meanwhile = gc.isenabled(), []
+
+    def fails(*_):
+        meanwhile.append(gc.isenabled())
+        raise MemoryError
+
+    (gc.enable if collects else gc.disable)()
+    try:
+        write_shards(tmp_path / "a", [document("a few words")], hf_tokenizer, ["en"])
+        assert gc.isenabled() == collects
+        monkeypatch.setattr("interlingua.shards.write.encode_shard", fails)
+        with pytest.raises(MemoryError):
+            write_shards(tmp_path / "b", [document("a few words")], hf_tokenizer, ["en"])
+        assert gc.isenabled() == collects
+        assert meanwhile == [False]
+    finally:
+        (gc.enable if was else gc.disable)()
 
 
 def test_empty_texts_are_counted(tmp_path, hf_tokenizer):

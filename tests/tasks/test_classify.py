@@ -36,6 +36,7 @@ def examples(tiny_texts: dict[str, list[str]]) -> list[TextExample]:
     ]
 
 
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_loss_equals_plain_classifier_one_text_a_row(
     family: str, hf_tokenizer: Any, examples: list[TextExample]

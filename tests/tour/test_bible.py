@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from interlingua.data import read_packed, resolve
+from interlingua.errors import LanguageError
 from interlingua.languages import language
 from interlingua.tasks import read_text_examples
 from interlingua.tour.bible import PARTS, read_verses, split_bible
-from interlingua.tour.topics import pick_languages
+from interlingua.tour.shared import pick_languages
 
 
 def test_thirteen_languages_of_six_scripts() -> None:
@@ -46,5 +49,10 @@ def test_the_split_is_the_same_every_time() -> None:
 
 
 def test_languages_are_picked_by_any_tag() -> None:
-    """ISO 639-3 with script; English always first."""
+    """ISO 639-3 with script; English always first, and never alone."""
     assert pick_languages(["de", "en", "sw"], ["swh_Latn", "eng"]) == ["en", "sw"]
+    assert pick_languages(["de", "en", "sw"], None) == ["en", "de", "sw"]
+    with pytest.raises(LanguageError, match=r"no language beside 'en'(?s:.*)de, sw"):
+        pick_languages(["de", "en", "sw"], ["en"])
+    with pytest.raises(LanguageError, match="no test sentences in 'th'"):
+        pick_languages(["de", "en", "sw"], ["de", "th"])

@@ -24,7 +24,8 @@ import interlingua.models.build
 import interlingua.shards.write
 import interlingua.train.loop  # noqa: F401
 from interlingua.pretrain import pretrain
-from interlingua.recipe import PretrainRecipe, load_recipe
+from interlingua.recipe import PretrainRecipe
+from interlingua.recipe_file import load_recipe
 
 
 def child(recipe: PretrainRecipe, out: Path, seconds: float | None) -> dict[str, object]:

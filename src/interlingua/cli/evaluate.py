@@ -98,7 +98,8 @@ def evaluate(
 
 def _recipe(run: Path, name: str | None) -> FinetuneRecipe:
     from interlingua.errors import DataError
-    from interlingua.recipe import FinetuneRecipe, load_recipe
+    from interlingua.recipe import FinetuneRecipe
+    from interlingua.recipe_file import load_recipe
 
     if name is not None:
         return load_recipe(name, FinetuneRecipe)

@@ -60,7 +60,8 @@ def pretrain(
     """
     from interlingua.cli.progress import Stages
     from interlingua.pretrain import pretrain as run
-    from interlingua.recipe import PretrainRecipe, load_recipe
+    from interlingua.recipe import PretrainRecipe
+    from interlingua.recipe_file import load_recipe
 
     plan = load_recipe(recipe, PretrainRecipe, overrides or ())
     folder = out or Path("runs") / plan.name

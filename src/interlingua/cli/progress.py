@@ -75,9 +75,7 @@ class Stages:
         """
         share = min(1.0, done / total) if total else 1.0
         if name not in self._share:
-            # A stage begins when those before it are over, even if one of them never said so.
-            for earlier in self._share:
-                self._share[earlier] = 1.0
+            self._open(name, over=share >= 1.0)
         self._share[name] = share
         if self._begin is None:
             self._begin = (time.monotonic(), self._work()[1])
@@ -89,6 +87,21 @@ class Stages:
             count = "done" if share >= 1.0 else f"{done}/{total}"
             ahead = "" if left is None else f", {minutes(left)} left"
             print(f"{name}: {count}{ahead}{'  ' + note if note else ''}", file=sys.stderr, flush=True)
+
+    def _open(self, name: str, *, over: bool) -> None:
+        """Begin a stage: those before it are over, even if one of them never said so.
+
+        What was found finished (planned before, but silent, or over with its first word) leaves the plan: it took no
+        time, and says nothing about this machine.
+        """
+        for earlier in self._share:
+            self._share[earlier] = 1.0
+            if self._live is not None:
+                self._live.update(self._tasks[earlier], total=1, completed=1, left="")
+        planned = list(self._plan)
+        passed = planned[: planned.index(name)] if name in self._plan else []
+        for found in [*(stage for stage in passed if stage not in self._share), *([name] if over else [])]:
+            self._plan.pop(found, None)
 
     def seconds_left(self) -> float | None:
         """Seconds until all planned stages are done; None before anything is."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from interlingua.cli.console import JSON, Answer, Debug, Overrides, RecipeName, Verb, group
 
 if TYPE_CHECKING:
-    from interlingua.recipe import Recipe
+    from interlingua.recipe import PretrainRecipe, Recipe
 
 __all__ = ["app"]
 
@@ -25,7 +25,7 @@ def list_recipes(as_json: JSON = False, debug: Debug = False) -> Answer:
     Example:
     interlingua recipe list
     """
-    from interlingua.recipe import bundled_recipes, recipe_kind
+    from interlingua.recipe_file import bundled_recipes, recipe_kind
 
     rows = [{"name": n, "kind": _kind(recipe_kind(n)), "about": about} for n, about in bundled_recipes().items()]
     width = max(len(row["name"]) for row in rows)
@@ -41,7 +41,7 @@ def show(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, d
     interlingua recipe show topics > my.yaml
     interlingua recipe show bible-tiny train.steps=200
     """
-    from interlingua.recipe import bundled_recipes, show_recipe
+    from interlingua.recipe_file import bundled_recipes, show_recipe
 
     recipe = _load(name, overrides)
     about = bundled_recipes().get(name)
@@ -52,7 +52,7 @@ def show(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, d
 def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, debug: Debug = False) -> Answer:
     """Check that a recipe can run.
 
-    Its keys and values, what goes with what, and that its files are there.
+    Its keys and values, what goes with what, and that its files, vocabulary and shards are there.
 
     Example:
     interlingua recipe check topics
@@ -67,6 +67,7 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     recipe = _load(name, overrides)
     if isinstance(recipe, PretrainRecipe):
         check_pretrain(recipe)
+        _check_finished(recipe)
     elif isinstance(recipe, FinetuneRecipe) and not recipe.task.train:
         raise RecipeError(
             "a task without training files",
@@ -81,8 +82,21 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     return Answer(known, [f"{name}: a {known['kind']} recipe that can run; {len(files)} file(s) found"])
 
 
+def _check_finished(recipe: PretrainRecipe) -> None:
+    """Open the vocabulary and the shards that a recipe names."""
+    from interlingua.models.checkpoint import open_tokenizer
+    from interlingua.shards.format import fingerprint
+    from interlingua.shards.read import ShardSet
+
+    if recipe.vocab.path is not None:
+        tokenizer = open_tokenizer(recipe.vocab.path)
+        if recipe.data.shards is not None:
+            vocabulary = fingerprint(tokenizer.backend_tokenizer)
+            ShardSet(recipe.data.shards / "train", vocabulary=vocabulary, verify=False)
+
+
 def _load(name: str, overrides: list[str] | None) -> Recipe:
-    from interlingua.recipe import load_recipe, recipe_kind
+    from interlingua.recipe_file import load_recipe, recipe_kind
 
     return load_recipe(name, recipe_kind(name), overrides or ())
 

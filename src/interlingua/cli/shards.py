@@ -41,9 +41,9 @@ def write(
     """
     from interlingua.cli.progress import Stages
     from interlingua.errors import RecipeError
-    from interlingua.models.checkpoint import open_tokenizer
-    from interlingua.pretrain import train_vocabulary_stage, write_shards_stage
-    from interlingua.recipe import PretrainRecipe, load_recipe, to_yaml
+    from interlingua.pretrain import EXECUTION, train_vocabulary_stage, write_shards_stage
+    from interlingua.recipe import PretrainRecipe
+    from interlingua.recipe_file import load_recipe, to_yaml
     from interlingua.run import Run
     from interlingua.shards.read import ShardSet
 
@@ -52,9 +52,9 @@ def write(
         raise RecipeError(
             f"data.shards = {str(plan.data.shards)!r}: finished shards", expected="sources of text", where="data.shards"
         )
-    with Stages() as stages, Run(out, to_yaml(plan)):
+    with Stages() as stages, Run(out, to_yaml(plan), execution=EXECUTION):
         vocab = train_vocabulary_stage(plan.vocab, plan.data, out / "vocab", seed=plan.seed, say=stages.say)
-        write_shards_stage(plan, open_tokenizer(vocab), out, say=stages.say, workers=workers)
+        write_shards_stage(plan, vocab, out, say=stages.say, workers=workers)
     written = {split: ShardSet(out / split, verify=False) for split in ("train", "held-out") if (out / split).is_dir()}
     document = {"folder": out, "vocab": vocab, "splits": {name: shards.manifest for name, shards in written.items()}}
     return Answer(

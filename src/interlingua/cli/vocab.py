@@ -43,7 +43,8 @@ def train(
     from interlingua.models.checkpoint import open_tokenizer
     from interlingua.models.presets import preset
     from interlingua.pretrain import train_vocabulary_stage
-    from interlingua.recipe import PretrainRecipe, load_recipe
+    from interlingua.recipe import PretrainRecipe
+    from interlingua.recipe_file import load_recipe
     from interlingua.shards.format import fingerprint
     from interlingua.vocab.train import memory_estimate
 

@@ -14,24 +14,29 @@ if TYPE_CHECKING:
 
 __all__ = ["PACKAGE", "read_packed", "resolve", "xlmr_tokenizer"]
 
-#: Prefix of paths that mean a file of this folder.
+#: Prefix of paths that mean a corpus of this folder.
 PACKAGE = "package:"
+_CORPUS = ".tsv.zst"
 
 
 def resolve(path: str | Path) -> Path:
-    """The file that a path in a recipe means; ``package:NAME`` is a file that ships inside the package.
+    """The file that a path means; ``package:NAME`` is a corpus that ships inside the package.
 
     Raises:
-        DataError: no such file in the package.
+        DataError: no such corpus in the package.
     """
     text = str(path)
     if not text.startswith(PACKAGE):
         return Path(path)
-    file = Path(str(files(__name__))) / text.removeprefix(PACKAGE)
-    if not file.is_file():
-        there = sorted(f.name for f in file.parent.iterdir() if ".tsv" in f.name)
-        raise DataError(f"no file {text!r} in the package", expected=f"one of {', '.join(there)}", where="recipe")
-    return file
+    folder = Path(str(files(__name__)))
+    corpora = {f"{PACKAGE}{file.name}": file for file in sorted(folder.iterdir()) if file.name.endswith(_CORPUS)}
+    if text not in corpora:
+        raise DataError(
+            f"no corpus {text!r} in the package",
+            expected=f"a file of your own, or one of {', '.join(corpora)}",
+            where=text,
+        )
+    return corpora[text]
 
 
 @cache

@@ -9,7 +9,7 @@ from interlingua.models.attention import (
     hidden_states,
     pool_segments,
 )
-from interlingua.models.build import build_masked_lm, reinitialised
+from interlingua.models.build import HEADS, build_model, check_model, reinitialised
 from interlingua.models.checkpoint import open_checkpoint, save_checkpoint
 from interlingua.models.encoder import Encoder, load
 from interlingua.models.head import (
@@ -25,13 +25,15 @@ from interlingua.models.presets import PRESETS, Preset, preset
 
 __all__ = [
     "ARCHITECTURES",
+    "HEADS",
     "PRESETS",
     "Encoder",
     "Preset",
     "add_mean_layer",
     "architecture",
     "block_mask",
-    "build_masked_lm",
+    "build_model",
+    "check_model",
     "encode",
     "encode_at",
     "hidden_states",

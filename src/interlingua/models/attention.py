@@ -2,11 +2,12 @@
 
 In: any ``transformers`` encoder and a batch. Out: hidden states [B, L, D], and pooled vectors of segments [S, D].
 Decision: resetting ``position_ids`` does not isolate packed texts in bidirectional encoders (transformers 5), so a
-4-D block mask is always passed; classes with sliding attention (ModernBERT) get a second one. Price: the mask is
+block mask is always passed, in whatever form the class takes one; classes that take none (XLM, BART, and all that the
+table does not know) are run on the same texts laid out one a row, and their states put back. Price: the mask is
 [B, 1, L, L] booleans, and attention inside a row is computed and then thrown away where texts differ; with rows of a
 few hundred tokens that is under a tenth of the work.
 
-What differs between classes stands in one table, :data:`ARCHITECTURES`.
+What differs between classes stands in one table, :mod:`interlingua.models.architectures`.
 
 Shape suffixes: B rows, L length, D width, S segments.
 """
@@ -14,15 +15,15 @@ Shape suffixes: B rows, L length, D width, S segments.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
 from interlingua.batch import Batch
-from interlingua.errors import CheckpointError
+from interlingua.models.architectures import ARCHITECTURES, Architecture, architecture, architecture_or_plain
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -42,94 +43,13 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """What the code must know of a model class beyond ``transformers``' common interface.
-
-    Attributes:
-        family: ``config.model_type``.
-        position_offset: what is added to positions (RoBERTa-like classes start at ``pad_token_id + 1``).
-        language_embeddings: whether ``token_type_ids`` can carry the language.
-        sliding_attention: whether the class alternates global and windowed attention and wants a mask for each.
-        masked_transform: from the model with its LM head and states [N, D] to what its output embeddings are
-            multiplied with, [N, D].
-        sequence_logits: from the sequence classifier and pooled states [S, D] to logits [S, C].
-        token_logits: from the token classifier and states [N, D] to logits [N, C].
-        layered: whether the encoder is ``embeddings`` followed by ``encoder.layer[i](states, mask)``.
-    """
-
-    family: str
-    position_offset: int
-    language_embeddings: bool
-    sliding_attention: bool
-    masked_transform: Callable[[Any, Tensor], Tensor]
-    sequence_logits: Callable[[Any, Tensor], Tensor]
-    token_logits: Callable[[Any, Tensor], Tensor]
-    layered: bool
-
-
-ARCHITECTURES: dict[str, Architecture] = {
-    a.family: a
-    for a in (
-        Architecture(
-            "bert",
-            0,
-            True,
-            False,
-            masked_transform=lambda model, states_ND: model.cls.predictions.transform(states_ND),
-            sequence_logits=lambda model, pooled_SD: model.classifier(
-                model.dropout(model.bert.pooler(pooled_SD[:, None]))
-            ),
-            token_logits=lambda model, states_ND: model.classifier(model.dropout(states_ND)),
-            layered=True,
-        ),
-        Architecture(
-            "xlm-roberta",
-            2,
-            True,
-            False,
-            masked_transform=lambda model, states_ND: model.lm_head.layer_norm(gelu(model.lm_head.dense(states_ND))),
-            sequence_logits=lambda model, pooled_SD: model.classifier(pooled_SD[:, None]),
-            token_logits=lambda model, states_ND: model.classifier(model.dropout(states_ND)),
-            layered=True,
-        ),
-        Architecture(
-            "modernbert",
-            0,
-            False,
-            True,
-            masked_transform=lambda model, states_ND: model.head(states_ND),
-            sequence_logits=lambda model, pooled_SD: model.classifier(model.drop(model.head(pooled_SD))),
-            token_logits=lambda model, states_ND: model.classifier(model.drop(model.head(states_ND))),
-            layered=False,
-        ),
-    )
-}
-
-
-def architecture(model: PreTrainedModel) -> Architecture:
-    """The table's entry for a model.
-
-    Raises:
-        CheckpointError: the class is not in the table.
-    """
-    family = model.config.model_type
-    if family not in ARCHITECTURES:
-        raise CheckpointError(
-            f"a model of type {family!r}",
-            expected=f"one of {sorted(ARCHITECTURES)}",
-            where="config.json, field model_type",
-            next_step="choose an encoder of one of these classes",
-        )
-    return ARCHITECTURES[family]
-
-
-def block_mask(batch: Batch, *, window: int | None = None) -> Tensor:
+def block_mask(batch: Batch, *, window: int | None = None, causal: bool = False) -> Tensor:
     """Which token may look at which.
 
     Args:
         batch: packed rows.
         window: for sliding attention: the largest distance in positions, either side.
+        causal: tokens see themselves and those before them only.
 
     Returns:
         bool [B, 1, L, L], True where both tokens are of one segment (and near enough). Padding sees padding, so that
@@ -137,46 +57,122 @@ def block_mask(batch: Batch, *, window: int | None = None) -> Tensor:
     """
     segments_BL = batch.segments_BL
     same = segments_BL[:, :, None] == segments_BL[:, None, :]
+    # Along the row, not in positions: inside one segment the two are equal except in joined pairs, whose positions
+    # restart, and there the distance along the row is what the model sees when the pair stands alone.
+    index_L = torch.arange(segments_BL.shape[1], device=segments_BL.device)
     if window is not None:
-        # Distance along the row, not in positions: inside one segment the two are equal except in joined pairs, whose
-        # positions restart, and there the distance along the row is what the model sees when the pair stands alone.
-        index_L = torch.arange(segments_BL.shape[1], device=segments_BL.device)
         same = same & ((index_L[:, None] - index_L[None, :]).abs() <= window)
+    if causal:
+        same = same & (index_L[:, None] >= index_L[None, :])
     return same[:, None]
 
 
-def model_inputs(model: PreTrainedModel, batch: Batch) -> dict[str, Any]:
-    """The keyword arguments with which the bare encoder is called on a batch."""
-    kind = architecture(model)
-    config = model.config
-    offset = config.pad_token_id + 1 if kind.position_offset else 0
-    inputs: dict[str, Any] = {"input_ids": batch.tokens_BL, "position_ids": batch.positions_BL + offset}
-    full_mask = attention_mask(batch)
-    if kind.sliding_attention and full_mask is not None:
-        inputs["attention_mask"] = {
-            "full_attention": full_mask,
-            "sliding_attention": block_mask(batch, window=config.sliding_window),
-        }
-    else:
-        inputs["attention_mask"] = full_mask
-    if kind.language_embeddings:
-        marked = config.type_vocab_size > 1 and getattr(config, "interlingua_languages", None)
-        types_BL = batch.languages_BL if marked else batch.types_BL
-        inputs["token_type_ids"] = torch.zeros_like(batch.tokens_BL) if types_BL is None else types_BL
-    return inputs
-
-
-def attention_mask(batch: Batch) -> Tensor | None:
+def attention_mask(model: PreTrainedModel, batch: Batch) -> Tensor | None:
     """The block mask, or None where there is nothing to keep apart and nothing padded (the fast kernels' case)."""
+    causal = architecture_or_plain(model).causal(model.config)
     one_text_a_row = bool((batch.segments_BL == batch.segments_BL[:, :1]).all())
-    return None if one_text_a_row else block_mask(batch)
+    return None if one_text_a_row and not causal else block_mask(batch, causal=causal)
+
+
+def model_inputs(model: PreTrainedModel, batch: Batch) -> dict[str, Any]:
+    """The keyword arguments with which the bare encoder is called on a batch.
+
+    For classes that cannot keep packed texts apart the batch must hold one text a row, from its beginning.
+    """
+    kind, config = architecture_or_plain(model), model.config
+    inputs: dict[str, Any] = {"input_ids": batch.tokens_BL}
+    if kind.positions:
+        offset = config.pad_token_id + kind.position_offset if kind.position_offset else 0
+        inputs["position_ids"] = batch.positions_BL + offset
+    listed = getattr(config, "interlingua_languages", None)
+    if kind.language_input == "token_type_ids":
+        types_BL = batch.languages_BL if config.type_vocab_size > 1 and listed else batch.types_BL
+        inputs["token_type_ids"] = torch.zeros_like(batch.tokens_BL) if types_BL is None else types_BL
+    elif kind.language_input == "langs" and listed:
+        inputs["langs"] = batch.languages_BL
+    elif batch.types_BL is not None and kind.family in {"xlnet", "deberta-v2"}:
+        inputs["token_type_ids"] = batch.types_BL
+    return inputs | _mask_inputs(model, kind, batch)
+
+
+def _mask_inputs(model: PreTrainedModel, kind: Architecture, batch: Batch) -> dict[str, Any]:
+    """The part of the keyword arguments that keeps texts apart."""
+    if kind.mask == "rows":
+        return {"attention_mask": (batch.segments_BL > 0).long()}
+    if kind.mask == "permutation":
+        return {"perm_mask": (~block_mask(batch)[:, 0]).to(model.dtype), "use_mems": False}
+    mask = attention_mask(model, batch)
+    if kind.mask == "disentangled":
+        return {"attention_mask": block_mask(batch) if mask is None else mask}
+    if kind.mask == "additive" and mask is not None:
+        away = torch.finfo(model.dtype).min
+        return {"attention_mask": torch.zeros_like(mask, dtype=model.dtype).masked_fill(~mask, away)}
+    if kind.mask == "sliding" and mask is not None:
+        sliding = block_mask(batch, window=model.config.sliding_window)
+        return {"attention_mask": {"full_attention": mask, "sliding_attention": sliding}}
+    # A decoder that is to keep its keys for later would copy all of them here.
+    cache = {"use_cache": False} if kind.causal(model.config) else {}
+    return {"attention_mask": mask} | cache
+
+
+def _bare_encoder(model: PreTrainedModel) -> Any:
+    base: Any = model.base_model
+    return base.encoder if hasattr(base, "encoder") and hasattr(base, "decoder") else base
+
+
+def _one_a_row(batch: Batch) -> tuple[Batch, Callable[[Tensor], Tensor]]:
+    """The same texts one a row, and what puts states [S, X, D] of them back to where the texts were: [B, L, D]."""
+    segments_N = batch.segments_BL.flatten()
+    order_N = torch.argsort(segments_N, stable=True)
+    from_N = order_N[segments_N[order_N] > 0]
+    row_N = segments_N[from_N] - 1
+    counts_S = torch.bincount(row_N, minlength=batch.segments)
+    column_N = torch.arange(len(row_N), device=row_N.device) - (counts_S.cumsum(0) - counts_S)[row_N]
+    shape = (batch.segments, int(counts_S.max()) if len(counts_S) else 0)
+
+    def lay(values_BL: Tensor, fill: int = 0) -> Tensor:
+        return values_BL.new_full(shape, fill).index_put((row_N, column_N), values_BL.flatten()[from_N])
+
+    def back(states_SXD: Tensor) -> Tensor:
+        flat = states_SXD.new_zeros(segments_N.numel(), states_SXD.shape[-1])
+        return flat.index_put((from_N,), states_SXD[row_N, column_N]).view(*batch.segments_BL.shape, -1)
+
+    # Any id will do for padding, which the mask hides; 0 is in every vocabulary.
+    apart = replace(
+        batch,
+        tokens_BL=lay(batch.tokens_BL),
+        segments_BL=lay(batch.segments_BL),
+        positions_BL=lay(batch.positions_BL),
+        languages_BL=lay(batch.languages_BL),
+        types_BL=None if batch.types_BL is None else lay(batch.types_BL),
+    )
+    return apart, back
+
+
+def _states(model: PreTrainedModel, batch: Batch, *, every_layer: bool) -> tuple[Tensor, ...]:
+    """The last layer's states, or every layer's, [B, L, D] each."""
+    network, kind = _bare_encoder(model), architecture_or_plain(model)
+    if kind.mask == "rows":
+        batch, back = _one_a_row(batch)
+    inputs = model_inputs(model, batch)
+    if kind.mask == "disentangled":
+        # DeBERTa multiplies its embeddings with the mask it is called with, which must be of two dimensions there.
+        mask = inputs.pop("attention_mask")
+        output = network.encoder(network.embeddings(**inputs), mask, output_hidden_states=every_layer)
+    else:
+        output = network(**inputs, **({"output_hidden_states": True} if every_layer else {}))
+    states: tuple[Tensor, ...] = output.hidden_states if every_layer else (output.last_hidden_state,)
+    return tuple(back(layer) for layer in states) if kind.mask == "rows" else tuple(states)
 
 
 def lower_states(model: PreTrainedModel, batch: Batch, layers: int) -> Tensor:
-    """Hidden states [B, L, D] after the lowest ``layers`` layers; for BERT- and XLM-R-like encoders."""
+    """Hidden states [B, L, D] after the lowest ``layers`` layers; for encoders with BERT's layers."""
     inputs = model_inputs(model, batch)
     mask = inputs.pop("attention_mask")
+    inputs.pop("use_cache", None)
     states_BLD: Tensor = model.base_model.embeddings(**inputs)
+    if hasattr(model.base_model, "embeddings_project"):  # ELECTRA with embeddings of another width
+        states_BLD = model.base_model.embeddings_project(states_BLD)
     return _run_layers(model.base_model.encoder.layer[:layers], states_BLD, mask)
 
 
@@ -191,9 +187,8 @@ def encode(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Last hidden states [B, L, D] of a packed batch."""
     if batch.states_BLD is not None:
         upper = model.base_model.encoder.layer[batch.states_layer :]
-        return _run_layers(upper, batch.states_BLD.to(model.dtype), attention_mask(batch))
-    states: Tensor = model.base_model(**model_inputs(model, batch)).last_hidden_state
-    return states
+        return _run_layers(upper, batch.states_BLD.to(model.dtype), attention_mask(model, batch))
+    return _states(model, batch, every_layer=False)[0]
 
 
 def encode_at(model: PreTrainedModel, batch: Batch, chosen_BL: Tensor) -> Tensor:
@@ -203,17 +198,17 @@ def encode_at(model: PreTrainedModel, batch: Batch, chosen_BL: Tensor) -> Tensor
     block run on the chosen ones. At 15 % masking that is a tenth of a 6-layer network's work.
 
     Args:
-        model: any encoder of the table; classes whose layers are not BERT's run whole.
+        model: any encoder; classes whose layers are not BERT's run whole.
         batch: packed rows.
         chosen_BL: bool, True where states are wanted.
 
     Returns:
         [N, D] in row-major order of the chosen tokens.
     """
-    if not architecture(model).layered:
+    if not architecture_or_plain(model).layered:
         return encode(model, batch)[chosen_BL]
     *lower, last = model.base_model.encoder.layer
-    mask = attention_mask(batch)
+    mask = attention_mask(model, batch)
     if batch.states_BLD is None:
         states_BLD = lower_states(model, batch, len(lower))
     elif batch.states_layer <= len(lower):
@@ -250,9 +245,7 @@ def encode_at(model: PreTrainedModel, batch: Batch, chosen_BL: Tensor) -> Tensor
 
 def hidden_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, ...]:
     """Hidden states of every layer, the embedding's first: (layers + 1) x [B, L, D]."""
-    output = model.base_model(**model_inputs(model, batch), output_hidden_states=True)
-    states: tuple[Tensor, ...] = output.hidden_states
-    return states
+    return _states(model, batch, every_layer=True)
 
 
 def pool_segments(states_BLD: Tensor, batch: Batch, *, how: str = "mean", specials: bool = True) -> Tensor:

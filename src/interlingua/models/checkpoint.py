@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError
 
 from interlingua.errors import CheckpointError
+from interlingua.models.sharing import constrain, whole_state
 from interlingua.run import atomic_folder, find_checkpoint
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["open_checkpoint", "open_tokenizer", "save_checkpoint"]
 
-#: What a checkpoint may lack: heads that the asked-for class adds and training will fill.
-HEADS = ("cls.", "lm_head.", "classifier.", "score.", "pooler.", "head.", "decoder.", "qa_outputs.")
+#: What of a network a checkpoint may lack, besides the head that the asked-for class puts on it: training fills them.
+HEADS = ("pooler.", "lm_head.")
 
 
 @contextlib.contextmanager
@@ -61,7 +62,7 @@ def _damaged(path: Path) -> Iterator[None]:
 def write_checkpoint(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Write model and tokenizer files into an existing folder."""
     with _quiet():
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=whole_state(model))
         tokenizer.save_pretrained(folder)
 
 
@@ -155,10 +156,9 @@ def open_checkpoint(
             next_step="use the tokenizer that the model was trained with",
         )
     with _damaged(folder), _quiet():
-        model, report = auto_class.from_pretrained(
-            folder, attn_implementation="sdpa", use_safetensors=True, output_loading_info=True, **config
-        )
-    missing = [key for key in report["missing_keys"] if not any(head in key for head in HEADS)]
+        model, report = auto_class.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **config)
+    body = "" if model.base_model is model else f"{model.base_model_prefix}."
+    missing = [k for k in report["missing_keys"] if k.startswith(body) and not any(head in k for head in HEADS)]
     if missing:
         raise CheckpointError(
             f"{len(missing)} weights of the network are not in the file, first {sorted(missing)[0]!r}",
@@ -166,4 +166,5 @@ def open_checkpoint(
             where=str(folder),
             next_step="the checkpoint is of another architecture or damaged",
         )
+    constrain(model, only_if_kept=True)
     return model.eval(), tokenizer

@@ -216,11 +216,11 @@ def load(name: str | Path = "e5-small") -> Encoder:
     """
     from transformers import AutoModel
 
-    from interlingua.models.attention import ARCHITECTURES
+    from interlingua.models.architectures import architecture_or_plain
 
     folder = resolve(name)
     try:
-        model, tokenizer = open_checkpoint(folder, AutoModel, families=ARCHITECTURES)
+        model, tokenizer = open_checkpoint(folder, AutoModel)
     except InterlinguaError:
         raise
     except (OSError, ValueError) as error:
@@ -228,5 +228,7 @@ def load(name: str | Path = "e5-small") -> Encoder:
     known = NAMES.get(str(name))
     prefix = known.prefix if known else getattr(model.config, "interlingua_prefix", "")
     positions = int(getattr(model.config, "max_position_embeddings", 512))
-    offset = tokenizer.pad_token_id + 1 if ARCHITECTURES[model.config.model_type].position_offset else 0
-    return Encoder(str(name), model, tokenizer, prefix, min(512, positions - offset))
+    kind = architecture_or_plain(model)
+    offset = tokenizer.pad_token_id + kind.position_offset if kind.position_offset else 0
+    # XLNet, without a longest text, says -1.
+    return Encoder(str(name), model, tokenizer, prefix, min(512, positions - offset) if positions > 0 else 512)

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 from interlingua.batch import Batch
-from interlingua.models.attention import architecture, encode, encode_at, pool_segments
+from interlingua.models.architectures import architecture, head_piece
+from interlingua.models.attention import encode, encode_at, pool_segments
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -26,6 +28,7 @@ __all__ = [
     "linear_cross_entropy",
     "masked_logits",
     "masked_losses",
+    "output_layer",
     "pooled_states",
     "sampled_losses",
     "sequence_logits",
@@ -39,8 +42,13 @@ BLOCK_BYTES = (24 * 2**20, 512 * 2**20)
 
 def masked_logits(model: PreTrainedModel, states_ND: Tensor) -> Tensor:
     """Vocabulary logits [N, V] of a masked language model (``AutoModelForMaskedLM``) from states of some tokens."""
-    logits: Tensor = model.get_output_embeddings()(architecture(model).masked_transform(model, states_ND))
-    return logits
+    weight_VE, bias_V = output_layer(model)
+    return linear(head_piece(model, "masked_transform")(model, states_ND), weight_VE, bias_V)
+
+
+def output_layer(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
+    """The table [V, E] and the bias [V] that make logits over the vocabulary."""
+    return architecture(model).output_layer(model)
 
 
 def masked_losses(model: PreTrainedModel, states_ND: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -54,17 +62,13 @@ def masked_losses(model: PreTrainedModel, states_ND: Tensor, labels_N: Tensor) -
     Returns:
         The sum, a scalar with a gradient, and the summands [N] in float32 or better, without one.
     """
-    output = model.get_output_embeddings()
-    return linear_cross_entropy(
-        architecture(model).masked_transform(model, states_ND), output.weight, output.bias, labels_N
-    )
+    return linear_cross_entropy(head_piece(model, "masked_transform")(model, states_ND), *output_layer(model), labels_N)
 
 
 def sampled_losses(model: PreTrainedModel, states_ND: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """As :func:`masked_losses`, with a token drawn from each predicted distribution: int64 [N]."""
-    output = model.get_output_embeddings()
-    states_ND = architecture(model).masked_transform(model, states_ND)
-    return _cross_entropy(states_ND, output.weight, output.bias, labels_N, sample=True)
+    states_NE = head_piece(model, "masked_transform")(model, states_ND)
+    return _cross_entropy(states_NE, *output_layer(model), labels_N, sample=True)
 
 
 def linear_cross_entropy(
@@ -152,11 +156,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 def pooled_states(model: PreTrainedModel, batch: Batch) -> Tensor:
     """What a sequence classifier of this class looks at: [S, D], row ``s - 1`` for segment ``s`` of the batch."""
-    if architecture(model).family == "modernbert" and model.config.classifier_pooling == "mean":
-        return pool_segments(encode(model, batch), batch, how="mean")
-    first_BL = first_tokens(batch)
-    states_SD = encode_at(model, batch, first_BL)
-    return states_SD[torch.argsort(batch.segments_BL[first_BL])]
+    how = architecture(model).pooling(model.config)
+    if how in {"mean", "late"}:
+        states_BLD = encode(model, batch)
+        if how == "late":  # the class's own hidden layer comes before the mean
+            head: Any = model
+            states_BLD = head.activation(head.dense(states_BLD))
+        return pool_segments(states_BLD, batch, how="mean")
+    chosen_BL = first_tokens(batch) if how == "first" else last_tokens(batch)
+    states_SD = encode_at(model, batch, chosen_BL)
+    return states_SD[torch.argsort(batch.segments_BL[chosen_BL])]
 
 
 def first_tokens(batch: Batch) -> Tensor:
@@ -165,11 +174,17 @@ def first_tokens(batch: Batch) -> Tensor:
     return (batch.segments_BL > 0) & (batch.segments_BL != before_BL)
 
 
+def last_tokens(batch: Batch) -> Tensor:
+    """Where segments end: bool [B, L]."""
+    after_BL = torch.nn.functional.pad(batch.segments_BL, (0, 1))[:, 1:]
+    return (batch.segments_BL > 0) & (batch.segments_BL != after_BL)
+
+
 def sequence_logits(model: PreTrainedModel, pooled_SD: Tensor) -> Tensor:
     """Class logits [S, C] of a sequence classifier from pooled states."""
-    return architecture(model).sequence_logits(model, pooled_SD)
+    return head_piece(model, "sequence_logits")(model, pooled_SD)
 
 
 def token_logits(model: PreTrainedModel, states_ND: Tensor) -> Tensor:
     """Tag logits [N, C] of a token classifier from states of the tokens asked for."""
-    return architecture(model).token_logits(model, states_ND)
+    return head_piece(model, "token_logits")(model, states_ND)

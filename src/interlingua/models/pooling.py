@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from interlingua.errors import CheckpointError
-from interlingua.models.attention import architecture
+from interlingua.models.architectures import architecture
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,7 +39,7 @@ def add_mean_layer(model: PreTrainedModel) -> None:
     if not kind.layered:
         raise CheckpointError(
             f"mean pooling by an added layer in a {kind.family}",
-            expected="bert or xlm-roberta",
+            expected="bert, xlm-roberta or electra",
             next_step="use config.classifier_pooling='mean' for modernbert",
         )
     encoder = model.base_model.encoder

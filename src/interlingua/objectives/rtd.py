@@ -26,7 +26,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from interlingua.batch import Batch
-from interlingua.models.attention import architecture, encode, encode_at
+from interlingua.models.architectures import head_piece
+from interlingua.models.attention import encode, encode_at
 from interlingua.models.head import sampled_losses
 from interlingua.objectives.base import IGNORED, Loss, TokenTargets, at_least_float32
 from interlingua.objectives.masking import Masking
@@ -53,8 +54,9 @@ def share_embeddings(discriminator: PreTrainedModel, generator: PreTrainedModel)
     """Let the generator use the discriminator's token embeddings, and its position and type embeddings if they fit."""
     theirs, own = discriminator.base_model.embeddings, generator.base_model.embeddings
     for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
-        if getattr(theirs, name).weight.shape == getattr(own, name).weight.shape:
-            getattr(own, name).weight = getattr(theirs, name).weight
+        table, other = getattr(own, name), getattr(theirs, name)  # DeBERTa has only the first
+        if table is not None and other is not None and table.weight.shape == other.weight.shape:
+            table.weight = other.weight
     generator.tie_weights()
 
 
@@ -119,7 +121,7 @@ class ReplacedTokenDetection:
     def detection_losses(self, model: PreTrainedModel, batch: Batch, replaced_BL: Tensor) -> Tensor:
         """Binary cross-entropy of every token that is not padding, [N]."""
         real_BL = batch.segments_BL > 0
-        logits_N = architecture(model).replaced_logits(model, encode(model, batch)[real_BL])
+        logits_N = head_piece(model, "replaced_logits")(model, encode(model, batch)[real_BL])
         labels_N = replaced_BL[real_BL].to(logits_N.dtype)
         return F.binary_cross_entropy_with_logits(at_least_float32(logits_N), labels_N, reduction="none")
 

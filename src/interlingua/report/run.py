@@ -7,7 +7,6 @@ files, not what was on screen.
 
 from __future__ import annotations
 
-import json
 import statistics
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ import yaml
 from interlingua.errors import DataError
 from interlingua.languages import language
 from interlingua.report.page import Section, write_report
-from interlingua.report.sections import curve_section, retrieval_section, score_section, shift_section
+from interlingua.report.sections import retrieval_section, score_section, shift_section
+from interlingua.report.training import Metrics, curve_section, read_metrics
 from interlingua.scores import Score, read_scores
 
 __all__ = ["report_run"]
@@ -37,7 +37,7 @@ def report_run(run: Path, out: Path | None = None) -> Path:
         The page.
 
     Raises:
-        DataError: nothing was measured there, or a line of its files cannot be read.
+        DataError: nothing was measured there, or a line of its scores cannot be read.
         SaveError: the page could not be written.
     """
     metrics, scores = run / "metrics.jsonl", run / "scores.jsonl"
@@ -55,8 +55,7 @@ def report_run(run: Path, out: Path | None = None) -> Path:
     sections: list[Section] = []
     lead: list[str] = []
     if metrics.is_file():
-        rows = _rows(metrics)
-        section, sentence, more = _training(metrics, rows)
+        section, sentence, more = _training(read_metrics(metrics))
         sections.append(section)
         lead.append(sentence)
         facts |= more
@@ -79,24 +78,8 @@ def _recipe(run: Path) -> dict[str, Any]:
     return tree if isinstance(tree, dict) else {}
 
 
-def _rows(metrics: Path) -> list[dict[str, Any]]:
-    rows = []
-    for number, line in enumerate(metrics.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise DataError(
-                f"not JSON: {line[:60]!r}",
-                expected="one JSON object a line",
-                where=f"{metrics}, line {number}",
-                next_step="if the run was killed while writing this line, run it again: it mends the file and goes on",
-            ) from error
-    if not rows:
-        raise DataError(f"no step in {str(metrics)!r}", expected="at least one", where=str(metrics))
-    return rows
-
-
-def _training(metrics: Path, rows: list[dict[str, Any]]) -> tuple[Section, str, dict[str, str]]:
+def _training(metrics: Metrics) -> tuple[Section, str, dict[str, str]]:
+    rows = metrics.rows
     last = rows[-1]
     speed = statistics.median(row["tokens_per_second"] for row in rows if "tokens_per_second" in row)
     padding = statistics.fmean(row["padding"] for row in rows if "padding" in row)

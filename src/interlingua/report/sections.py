@@ -6,17 +6,15 @@ the table behind it. Decision: a figure never stands without its numbers.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from interlingua.languages import language
-from interlingua.report.figures import retrieval_by_language, scores_by_language, shift_effect, training_curve
+from interlingua.report.figures import retrieval_by_language, scores_by_language, shift_effect
 from interlingua.report.page import Phrase, Section, Table
 from interlingua.scores import LanguageRow, Score, summarise
 
-__all__ = ["CONTROL_NAMES", "curve_section", "language_cells", "retrieval_section", "score_section", "shift_section"]
+__all__ = ["CONTROL_NAMES", "language_cells", "retrieval_section", "score_section", "shift_section"]
 
 #: How controls are called where people read them.
 CONTROL_NAMES = {"majority": "majority class", "tfidf": "TF-IDF n-grams", "random": "random weights"}
@@ -119,39 +117,3 @@ def retrieval_section(
         ],
     )
     return Section(heading, tuple(paragraphs), (figure, table))
-
-
-def curve_section(metrics: Path, *, heading: str, paragraphs: Sequence[str], points: int = 40) -> Section:
-    """Training curves from a run's ``metrics.jsonl``: loss by objective, held-out bits per character by language."""
-    losses: dict[str, dict[int, float]] = {}
-    bits: dict[str, dict[int, float]] = {}
-    for line in metrics.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        for name, value in row.get("loss", {}).items():
-            losses.setdefault(name, {})[row["step"]] = value
-        for by_language in list(row.get("bits_per_character", {}).values())[:1]:
-            for lang, value in by_language.items():
-                bits.setdefault(lang, {})[row["step"]] = value
-    last = max((step for by in losses.values() for step in by), default=0)
-    width = max(1, last // points)
-    steps = list(range(width, last + 1, width))
-    # A point is the mean over its bin: single steps of a small batch jump about.
-    binned: dict[str, list[float | None]] = {
-        name: [
-            statistics.fmean(inside) if (inside := [v for s, v in by.items() if step - width < s <= step]) else None
-            for step in steps
-        ]
-        for name, by in losses.items()
-    }
-    figures = [training_curve(steps, binned, measure="loss (nats a prediction)")]
-    if bits:
-        marks = sorted({step for by in bits.values() for step in by})
-        figures.append(
-            training_curve(
-                marks,
-                {lang: [by.get(step) for step in marks] for lang, by in bits.items()},
-                measure="held-out bits per character",
-                languages=True,
-            )
-        )
-    return Section(heading, tuple(paragraphs), tuple(figures))

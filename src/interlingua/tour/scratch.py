@@ -19,12 +19,24 @@ from typing import TYPE_CHECKING
 from interlingua.data import read_packed, resolve
 from interlingua.evaluate import control_scores, evaluate
 from interlingua.pretrain import pretrain
-from interlingua.recipe import PretrainRecipe, TaskRecipe, TuneRecipe, load_recipe
+from interlingua.recipe import PretrainRecipe, TaskRecipe, TuneRecipe
+from interlingua.recipe_file import load_recipe
 from interlingua.run import atomic_write
 from interlingua.scores import Score, append_scores, summarise
 from interlingua.tour.bible import BibleSplit, split_bible
-from interlingua.tour.result import TourResult, beaten_controls, mean_over_others
-from interlingua.tour.topics import SOURCE, Say, Stage, Stopwatch, _quiet_stage, facts, method_section
+from interlingua.tour.shared import (
+    SOURCE,
+    Say,
+    Stage,
+    Stopwatch,
+    TourResult,
+    beaten_controls,
+    facts,
+    mean_over_others,
+    method_section,
+    pick_languages,
+    sentence_section,
+)
 
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
@@ -56,7 +68,7 @@ def run_scratch_tour(
     seeds: Sequence[int] = (0, 1, 2),
     sentences: Sequence[str] = (),
     say: Say = lambda text: None,
-    stage: Stage = _quiet_stage,
+    stage: Stage = lambda name, done, total: None,
     overrides: Sequence[str] = (),
 ) -> TourResult:
     """Run the tour from scratch.
@@ -69,11 +81,15 @@ def run_scratch_tour(
         say: told in a line what was found.
         stage: called as (stage, done, total) while it runs.
         overrides: ``key.sub=value`` words for the bundled recipe ``scratch``.
+
+    Raises:
+        LanguageError: a language without test verses, or none but English.
     """
     from interlingua.models.encoder import load
 
     watch = Stopwatch()
     split = split_bible()
+    chosen = pick_languages(split.languages, languages)
     bible, general = _write_text(split, out / "text")
     recipe = load_recipe("scratch", PretrainRecipe, [f"data.parallel=[{bible}, {general}]", *overrides])
 
@@ -82,10 +98,8 @@ def run_scratch_tour(
 
     stage("vocabulary and shards", 0, 1)
     trained = pretrain(recipe, out / "pretrain", say=say, on_step=on_step)
-    stage("vocabulary and shards", 1, 1)
     watch.lap("vocabulary, shards, pretraining")
     encoder = load(trained.checkpoint)
-    chosen = [lang for lang in split.languages if languages is None or lang in languages or lang == SOURCE]
     scores = _retrieval(encoder, split, chosen, stage)
     watch.lap("retrieval")
     tuned, bible_scores = _taught(
@@ -99,10 +113,11 @@ def run_scratch_tour(
         say,
     )
     watch.lap("bible part, controls")
+    scores += bible_scores
     sib_train, sib_test = _sib(chosen)
-    _, sib_scores = _taught(encoder, "topics", sib_train, sib_test, seeds, out / "topics", stage, say)
-    watch.lap("SIB-200 topics, controls")
-    scores += bible_scores + sib_scores
+    if any(e.lang != SOURCE for e in sib_test):
+        scores += _taught(encoder, "topics", sib_train, sib_test, seeds, out / "topics", stage, say)[1]
+        watch.lap("SIB-200 topics, controls")
     rows = summarise(bible_scores, metric="accuracy", source=SOURCE, model="scratch")
     result = TourResult(out / "report.html", rows, _findings(scores), tuned, scores, watch.seconds)
     stage("report", 0, 1)
@@ -179,35 +194,40 @@ def _taught(
 
 def _others(scores: Sequence[Score], task: str, metric: str, model: str = "scratch") -> float:
     rows = summarise([s for s in scores if s.task == task], metric=metric, source=SOURCE, model=model)
-    return mean_over_others(rows, SOURCE)
+    return mean_over_others(rows)
 
 
 def _findings(scores: Sequence[Score]) -> list[str]:
     rows = summarise([s for s in scores if s.task == "bible part"], metric="accuracy", source=SOURCE, model="scratch")
-    sib = summarise([s for s in scores if s.task == "topics"], metric="accuracy", source=SOURCE, model="scratch")
     english = next(row.mean for row in rows if row.language == SOURCE)
     beaten, failed = beaten_controls(rows)
-    others = mean_over_others(rows, SOURCE)
-    return [
+    others = mean_over_others(rows)
+    lines = [
         f"Held-out verse retrieval, English <-> {len(rows) - 1} languages, {CANDIDATES} candidates: P@1 "
         f"{_others(scores, 'retrieval', 'p1'):.3f} on average.",
         f"Part of the Bible, taught in English only: {english:.3f} in English, {others:.3f} on average elsewhere "
         f"({others / english:.0%} of English).",
         f"Every control is beaten in {beaten} of {len(rows)} languages"
         + (f"; not in {', '.join(failed)}." if failed else "."),
-        f"SIB-200 topics, another domain: {next(r.mean for r in sib if r.language == SOURCE):.3f} in English, "
-        f"{mean_over_others(sib, SOURCE):.3f} on average over {len(sib) - 1} other languages.",
     ]
+    if topics := [s for s in scores if s.task == "topics"]:
+        sib = summarise(topics, metric="accuracy", source=SOURCE, model="scratch")
+        lines.append(
+            f"SIB-200 topics, another domain: {next(r.mean for r in sib if r.language == SOURCE):.3f} in English, "
+            f"{mean_over_others(sib):.3f} on average over {len(sib) - 1} other languages."
+        )
+    return lines
 
 
 def _write(result: TourResult, run: Path, sentences: Sequence[str]) -> None:
-    from interlingua.report.page import Section, Table, write_report
-    from interlingua.report.sections import curve_section, retrieval_section, score_section, shift_section
+    from interlingua.report.page import write_report
+    from interlingua.report.sections import retrieval_section, score_section, shift_section
+    from interlingua.report.training import curve_section, read_metrics
 
     by_task = {name: [s for s in result.scores if s.task == name] for name in ("bible part", "topics", "retrieval")}
     sections = [
         curve_section(
-            run / "metrics.jsonl",
+            read_metrics(run / "metrics.jsonl"),
             heading="Pretraining",
             paragraphs=[
                 "Masked LM, translation LM and translation ranking over the bundled text, one objective a step."
@@ -244,24 +264,21 @@ def _write(result: TourResult, run: Path, sentences: Sequence[str]) -> None:
             model="scratch",
             metric="accuracy",
         ),
-        score_section(
-            by_task["topics"],
-            heading="Another domain: SIB-200 topics",
-            paragraphs=["News and encyclopaedia sentences; nothing like them stood in the pretraining text."],
-            model="scratch",
-            metric="accuracy",
-            source=SOURCE,
-            chance=1 / 7,
-        ),
     ]
-    if sentences:
-        table = Table(
-            title="",
-            caption="Class and probability by the first seed's model.",
-            columns=("sentence", "part", "probability"),
-            rows=[(text, label, p) for text, (label, p) in zip(sentences, result.classify(sentences), strict=True)],
+    if by_task["topics"]:
+        sections.append(
+            score_section(
+                by_task["topics"],
+                heading="Another domain: SIB-200 topics",
+                paragraphs=["News and encyclopaedia sentences; nothing like them stood in the pretraining text."],
+                model="scratch",
+                metric="accuracy",
+                source=SOURCE,
+                chance=1 / 7,
+            )
         )
-        sections.append(Section("Your sentences", (), (table,)))
+    if sentences:
+        sections.append(sentence_section(result, sentences, "part"))
     sections.append(
         method_section(
             result, "the bundled Bible translations, UDHR and permissively licensed segments; SIB-200 for topics"

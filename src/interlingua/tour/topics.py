@@ -8,75 +8,41 @@ are those of their own unlabelled test sentences, and both numbers, shifted and 
 
 from __future__ import annotations
 
-import platform
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from interlingua.errors import LanguageError, nearest
-from interlingua.languages import canonical
 from interlingua.recipe import FinetuneRecipe, LabelledFile, TaskRecipe, TuneRecipe
 from interlingua.scores import Score, append_scores, summarise
-from interlingua.tour.result import TourResult, beaten_controls, mean_over_others
+from interlingua.tour.shared import (
+    SOURCE,
+    Say,
+    Stage,
+    Stopwatch,
+    TourResult,
+    beaten_controls,
+    facts,
+    mean_over_others,
+    method_section,
+    pick_languages,
+    sentence_section,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from interlingua.models.encoder import Encoder
-    from interlingua.report.page import Section
     from interlingua.tasks.base import Encoded
 
 __all__ = ["TOUR_TUNE", "run_tour"]
 
-Say = Callable[[str], None]
-Stage = Callable[[str, int, int], None]
-
-SOURCE = "en"
-BUNDLED = "package:sib200.tsv.zst"
+BUNDLED = Path("package:sib200.tsv.zst")
 #: How the tour teaches; how these were found stands in docs/results/tour.md.
 TOUR_TUNE = TuneRecipe(epochs=3, batch_size=16, lr=1e-4, head_lr=1e-3, freeze=8, dropout=0.0, select="last")
-
-
-def _quiet_stage(name: str, done: int, total: int) -> None:
-    """No progress shown."""
-
-
-class Stopwatch:
-    """Seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._began = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """Book the time since the last lap under a name."""
-        now = time.perf_counter()
-        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._began
-        self._began = now
-
-
-def pick_languages(present: Sequence[str], wanted: Sequence[str] | None) -> list[str]:
-    """The languages asked for, English first; all if none is named.
-
-    Raises:
-        LanguageError: one that the data do not have.
-    """
-    if wanted is None:
-        return [SOURCE, *(lang for lang in present if lang != SOURCE)]
-    chosen = [SOURCE]
-    for tag in wanted:
-        lang = canonical(tag)
-        if lang not in present:
-            raise LanguageError(f"no test sentences in {tag!r}{nearest(lang, present)}",
-                                expected=f"one of {', '.join(present)}", where="--languages")  # fmt: skip
-        if lang not in chosen:
-            chosen.append(lang)
-    return chosen
 
 
 def run_tour(
@@ -86,7 +52,7 @@ def run_tour(
     seeds: Sequence[int] = (0, 1, 2),
     sentences: Sequence[str] = (),
     say: Say = lambda text: None,
-    stage: Stage = _quiet_stage,
+    stage: Stage = lambda name, done, total: None,
 ) -> TourResult:
     """Run the tour.
 
@@ -99,6 +65,7 @@ def run_tour(
         stage: called as (stage, done, total) while it runs.
 
     Raises:
+        LanguageError: a language without test sentences, or none but English.
         ModelUnavailableError: e5-small could not be had; the message says how.
     """
     from interlingua.data import resolve
@@ -108,19 +75,17 @@ def run_tour(
     from interlingua.transfer.finetune import finetune, read_examples
 
     watch = Stopwatch()
+    task_recipe = TaskRecipe(name="topics", train=(LabelledFile(path=BUNDLED, lang=SOURCE, split="train"),))
+    train_examples = read_examples(task_recipe, task_recipe.train)
+    test = read_text_examples(resolve(BUNDLED), split="test")
+    chosen = pick_languages(sorted({e.lang for e in test}), languages)
+    examples = [e for lang in chosen for e in test if e.lang == lang]
     stage("load e5-small", 0, 1)
     encoder = load("e5-small")
     stage("load e5-small", 1, 1)
     watch.lap("load")
-    task_recipe = TaskRecipe(
-        name="topics",
-        train=(LabelledFile(path="package:sib200.tsv.zst", lang=SOURCE, split="train"),),
-    )
-    test = read_text_examples(resolve(BUNDLED), split="test")
-    chosen = pick_languages(sorted({e.lang for e in test}), languages)
-    examples = [e for lang in chosen for e in test if e.lang == lang]
     recipe = FinetuneRecipe(name="tour", model="e5-small", seeds=tuple(seeds), task=task_recipe, tune=TOUR_TUNE)
-    steps = TOUR_TUNE.epochs * -(-701 // TOUR_TUNE.batch_size)
+    steps = TOUR_TUNE.epochs * -(-len(train_examples) // TOUR_TUNE.batch_size)
     tuned = finetune(
         recipe,
         out / "tuned",
@@ -141,7 +106,6 @@ def run_tour(
     )
     stage("score every language", 1, 1)
     watch.lap("score")
-    train_examples = read_examples(task_recipe, task_recipe.train)
     scores += control_scores(
         tuned[0].task, train_examples, examples, encoder=encoder, tune=TOUR_TUNE,
         on_language=lambda lang, done, total: stage("controls", steps + done, steps + total),
@@ -222,9 +186,9 @@ def _findings(scores: Sequence[Score], others: int) -> list[str]:
     gained = sum(gain > 0 for gain in gains.values())
     lost = sum(gain < 0 for gain in gains.values())
     return [
-        f"Taught in English only: {english:.3f} in English, {mean_over_others(rows, SOURCE):.3f} on average over "
+        f"Taught in English only: {english:.3f} in English, {mean_over_others(rows):.3f} on average over "
         f"{others} other languages.",
-        f"With each language's mean shifted onto English's: {mean_over_others(shifted, SOURCE):.3f} "
+        f"With each language's mean shifted onto English's: {mean_over_others(shifted):.3f} "
         f"({gained} languages gain, {lost} lose).",
         f"Every control is beaten in {beaten} of {len(rows)} languages"
         + (f"; not in {', '.join(failed)}." if failed else "."),
@@ -235,7 +199,7 @@ def _findings(scores: Sequence[Score], others: int) -> list[str]:
 
 def _write(result: TourResult, points: dict[str, tuple[float, float]], sentences: Sequence[str], each: int) -> None:
     from interlingua.report.figures import language_map
-    from interlingua.report.page import Section, Table, write_report
+    from interlingua.report.page import Section, write_report
     from interlingua.report.sections import retrieval_section, score_section, shift_section
 
     topics = [s for s in result.scores if s.task == "topics"]
@@ -248,9 +212,9 @@ def _write(result: TourResult, points: dict[str, tuple[float, float]], sentences
             paragraphs=[
                 "The model saw 701 labelled English sentences and no label in any other language. A dot is the mean "
                 f"over {seeds} seeds, the bar goes from the worst to the best.",
-                "Crosses are the controls on the same sentences: the most frequent English topic, the same "
-                "network with random weights taught the same way, and TF-IDF character n-grams with logistic "
-                "regression trained on the same English sentences.",
+                "Crosses are the controls on the same sentences: the most frequent English topic, one layer of the "
+                "same network with random weights, all of it taught with the same sentences, and TF-IDF character "
+                "n-grams with logistic regression trained on them.",
             ],
             model="e5-small",
             metric="accuracy",
@@ -287,13 +251,7 @@ def _write(result: TourResult, points: dict[str, tuple[float, float]], sentences
             )
         )
     if sentences:
-        table = Table(
-            title="",
-            caption="Class and probability by the first seed's model; it was told neither the language nor the topic.",
-            columns=("sentence", "topic", "probability"),
-            rows=[(text, label, p) for text, (label, p) in zip(sentences, result.classify(sentences), strict=True)],
-        )
-        sections.append(Section("Your sentences", (), (table,)))
+        sections.append(sentence_section(result, sentences, "topic"))
     sections.append(method_section(result, "intfloat/multilingual-e5-small (MIT), SIB-200 (text CC BY-SA 4.0)"))
     write_report(
         result.report,
@@ -301,46 +259,4 @@ def _write(result: TourResult, points: dict[str, tuple[float, float]], sentences
         " ".join(result.lines[:2]),
         facts(result),
         sections,
-    )
-
-
-def facts(result: TourResult) -> dict[str, str]:
-    """The key numbers at the head of a report."""
-    english = next(row.mean for row in result.rows if row.language == SOURCE)
-    return {
-        "languages": str(len(result.rows)),
-        "English": f"{english:.3f}",
-        "other languages, mean": f"{mean_over_others(result.rows, SOURCE):.3f}",
-        "seeds": str(len(result.tuned)),
-        "minutes": f"{sum(result.seconds.values()) / 60:.1f}",
-    }
-
-
-def method_section(result: TourResult, material: str) -> Section:
-    """How it was measured: selection rule, seeds, times, versions."""
-    import torch
-    import transformers
-
-    import interlingua
-    from interlingua.report.page import Section, Table
-
-    times = Table(
-        title="Where the time went",
-        caption="Seconds of this run.",
-        columns=("stage", "seconds"),
-        rows=[(name, round(seconds, 1)) for name, seconds in result.seconds.items()],
-        digits=1,
-    )
-    return Section(
-        "How this was measured",
-        (
-            *result.lines,
-            f"Selection: {result.tuned[0].selection}; no label of any other language was looked at. "
-            f"Spread: standard deviation over seeds {', '.join(str(t.seed) for t in result.tuned)}.",
-            f"Material: {material}.",
-            f"interlingua {interlingua.__version__}, torch {torch.__version__}, "
-            f"transformers {transformers.__version__}, Python {platform.python_version()}, "
-            f"{torch.get_num_threads()} threads.",
-        ),
-        (times,),
     )

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlingua.errors import LabelError, RecipeError
-from interlingua.recipe import FinetuneRecipe, LabelledFile, TaskRecipe, TrainRecipe, TuneRecipe, to_yaml
+from interlingua.recipe import FinetuneRecipe, LabelledFile, TaskRecipe, TrainRecipe, TuneRecipe
+from interlingua.recipe_file import to_yaml
 from interlingua.run import Run, atomic_folder
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     AnyTask = Classify | Tag
     AnyExample = TextExample | TaggedSentence
 
-__all__ = ["Tuned", "build_task", "finetune", "freeze", "new_head", "read_examples", "tune_once"]
+__all__ = ["Tuned", "build_task", "finetune", "freeze", "new_head", "read_examples", "task_tokenizer", "tune_once"]
 
 
 @dataclass(frozen=True)
@@ -157,15 +158,21 @@ def new_head(encoder: Encoder, task: AnyTask, *, seed: int) -> tuple[PreTrainedM
         config.classifier_pooling = "mean"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model: PreTrainedModel = auto.from_config(config, attn_implementation="sdpa")
+        model: PreTrainedModel = auto.from_config(config)
         body = encoder.model.base_model.state_dict()
         model.base_model.load_state_dict(body, strict=False)
         if sentence_encoder and not per_token and architecture(model).layered:
             add_mean_layer(model)
             _open_pooler(model)
     model.config.interlingua_prefix = ""
-    tokenizer = encoder.tokenizer if per_token else _with_prefix(encoder.tokenizer, encoder.prefix)
-    return model, tokenizer
+    return model, task_tokenizer(encoder, task)
+
+
+def task_tokenizer(encoder: Encoder, task: AnyTask) -> PreTrainedTokenizerBase:
+    """The tokenizer a task is taught with: for texts, one that puts the encoder's prefix before each by itself."""
+    from interlingua.tasks import Tag
+
+    return encoder.tokenizer if isinstance(task, Tag) else _with_prefix(encoder.tokenizer, encoder.prefix)
 
 
 def _open_pooler(model: PreTrainedModel) -> None:
@@ -243,7 +250,7 @@ def tune_once(
         seed: of head, order and dropout.
         dev_examples: for choosing the epoch, if the recipe asks for it.
         on_step: called after every step.
-        cache: kept between seeds: states of the frozen layers of the training examples.
+        cache: kept between seeds: the tokenised training examples (``train``), with the states of the frozen layers.
     """
     import torch
 
@@ -355,7 +362,7 @@ def finetune(
     if not recipe.task.train:
         raise RecipeError("a task without training files", expected="task.train: [{path, lang}]", where="task.train")
     out = out or Path("runs") / recipe.name
-    with Run(out, to_yaml(recipe)):
+    with Run(out, to_yaml(recipe), execution=("tune.device", "tune.threads")):
         train_examples = read_examples(recipe.task, recipe.task.train)
         dev_examples = read_examples(recipe.task, recipe.task.dev)
         if recipe.tune.select == "source-dev":

@@ -119,6 +119,7 @@ def train_vocabulary(
     normalization: Literal["NFKC", "NFC"] = "NFKC",
     seed: int = 0,
     languages: Sequence[str] = (),
+    sizes: Mapping[str, float] | None = None,
 ) -> Tokenizer:
     """Train one vocabulary on texts of several languages.
 
@@ -140,6 +141,7 @@ def train_vocabulary(
             trainer of `tokenizers` adds floats in the order of a hash table, so that a few of its rarest pieces
             and the last digits of the scores differ between runs.
         languages: languages that get a special token of their own, ``<de>``.
+        sizes: characters a language, where ``texts`` are a sample of more; counted in ``texts`` if not given.
 
     Raises:
         VocabularyError: ``size`` is too small for special tokens and characters, or larger than the text allows.
@@ -166,6 +168,7 @@ def train_vocabulary(
         # WordPiece marks continuation inside a word (##), so a cut word would only learn pieces that never apply.
         cut_unspaced=kind != "wordpiece",
         seed=seed,
+        sizes=sizes,
     )
     learned = size - (256 if falls_back else 0)
     if kind != "wordpiece":
@@ -219,6 +222,7 @@ def sample_texts(
     lowercase: bool,
     cut_unspaced: bool,
     seed: int,
+    sizes: Mapping[str, float] | None = None,
 ) -> list[str]:
     """Draw and prepare the trainer's sample; languages with less text than their share are repeated.
 
@@ -226,7 +230,7 @@ def sample_texts(
         Texts in which U+E000 marks places where no token may cross: rare characters, word boundaries of unspaced
         scripts.
     """
-    sizes = {lang: float(sum(map(len, own))) for lang, own in texts.items()}
+    sizes = sizes or {lang: float(sum(map(len, own))) for lang, own in texts.items()}
     shares = smoothed(sizes, exponent)
     budget = min(float(characters), sum(sizes.values()))
     prepared: list[NDArray[np.uint32]] = []
