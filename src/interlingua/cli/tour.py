@@ -28,12 +28,12 @@ _PLAN = {
     "report": 3,
 }
 _SCRATCH_PLAN = {
-    "vocabulary and shards": 35,
-    "pretrain": 290,
-    "retrieval": 12,
-    "teach bible part": 160,
-    "teach topics": 45,
-    "report": 5,
+    "vocabulary and shards": 27,
+    "pretrain": 250,
+    "retrieval": 10,
+    "teach bible part": 118,
+    "teach topics": 29,
+    "report": 2,
 }
 #: Classified where nobody types any: sports in Swahili, science in Japanese, travel in Spanish.
 _SENTENCES = (
@@ -60,7 +60,7 @@ def tour(
     ] = None,
     languages: Annotated[
         str, typer.Option(metavar="all|N|TAG,TAG", help="Languages scored: all, that many beside English, or these.")
-    ] = "40",
+    ] = "all",
     seeds: Annotated[int, typer.Option(min=1, help="Models taught; scores are mean and spread over them.")] = 3,
     text: Annotated[
         list[str] | None, typer.Option(help="A sentence to classify at the end, in any language; repeatable.")
@@ -77,7 +77,7 @@ def tour(
 
     Example:
     interlingua tour
-    interlingua tour --languages all
+    interlingua tour --languages 30
     interlingua tour --languages de,sw,hi --seeds 1 --text "Wo ist der Bahnhof?"
     """
     from interlingua.cli.progress import Stages

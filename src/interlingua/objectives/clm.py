@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from interlingua.batch import Batch
 from interlingua.errors import RecipeError
-from interlingua.models.attention import encode
+from interlingua.models.attention import encode, model_inputs
 from interlingua.models.head import masked_losses
 from interlingua.objectives.base import IGNORED, Loss, TokenTargets
 from interlingua.shards.stream import Layout
@@ -74,7 +74,20 @@ class CausalLM:
     def _continued(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """States of whole rows, those of the context without a gradient; a row is one text here."""
         network: Any = model.base_model
+        types_BL = model_inputs(model, batch).get("token_type_ids")
+
+        def run(start: int, stop: int | None, **past: Any) -> Any:
+            types = {} if types_BL is None else {"token_type_ids": types_BL[:, start:stop]}
+            return network(batch.tokens_BL[:, start:stop], use_cache=True, **types, **past)
+
         with torch.no_grad():
-            read = network(batch.tokens_BL[:, : self.context], use_cache=True)
-        rest = network(batch.tokens_BL[:, self.context :], past_key_values=read.past_key_values, use_cache=True)
+            read = run(0, self.context)
+        if getattr(read, "past_key_values", None) is None:
+            raise RecipeError(
+                f"context = {self.context} with a {type(model).__name__}",
+                expected="a class that keeps keys and values (gpt2, bert)",
+                where="objectives",
+                next_step="set the objective's context to 0",
+            )
+        rest = run(self.context, None, past_key_values=read.past_key_values)
         return torch.cat([read.last_hidden_state, rest.last_hidden_state], dim=1)

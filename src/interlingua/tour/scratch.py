@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlingua.data import read_packed, resolve
+from interlingua.errors import RunError
 from interlingua.evaluate import control_scores, evaluate
 from interlingua.pretrain import pretrain
 from interlingua.recipe import PretrainRecipe, TaskRecipe, TuneRecipe
@@ -84,6 +85,7 @@ def run_scratch_tour(
 
     Raises:
         LanguageError: a language without test verses, or none but English.
+        RunError: pretraining was stopped by SIGTERM; what it had learnt is saved.
     """
     from interlingua.models.encoder import load
 
@@ -98,6 +100,13 @@ def run_scratch_tour(
 
     stage("vocabulary and shards", 0, 1)
     trained = pretrain(recipe, out / "pretrain", say=say, on_step=on_step)
+    if trained.training.reason == "stopped":
+        raise RunError(
+            f"pretraining was stopped at step {trained.training.step:,}",
+            expected=f"{recipe.train.steps:,} steps before anything is taught",
+            where=str(trained.checkpoint),
+            next_step="the same command goes on from there",
+        )
     watch.lap("vocabulary, shards, pretraining")
     encoder = load(trained.checkpoint)
     scores = _retrieval(encoder, split, chosen, stage)
