@@ -15,7 +15,17 @@ from typing import TYPE_CHECKING
 
 from interlingua.corpus import corpus_items, corpus_languages, sample_corpus
 from interlingua.errors import RecipeError
-from interlingua.recipe import ContrastRecipe, DataRecipe, PretrainRecipe, TLMRecipe, VocabRecipe
+from interlingua.recipe import (
+    CLMRecipe,
+    ContrastRecipe,
+    DataRecipe,
+    DenoiseRecipe,
+    PhaseRecipe,
+    PretrainRecipe,
+    SimCSERecipe,
+    TLMRecipe,
+    VocabRecipe,
+)
 from interlingua.recipe_file import to_yaml
 from interlingua.run import Run, atomic_folder
 
@@ -23,7 +33,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from interlingua.shards.read import ShardSet
-    from interlingua.shards.stream import Stream
+    from interlingua.shards.stream import PhasedStream, Stream
     from interlingua.train.heldout import HeldOut
     from interlingua.train.loop import Progress, TrainResult
 
@@ -63,10 +73,13 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
     """Refuse what cannot run, before anything does.
 
     Raises:
-        RecipeError: no text; shards without their vocabulary; objectives that need translations without any; language
-            embeddings for a class that has none; a row longer than the network's positions; accumulation with in-batch
-            negatives.
+        RecipeError: no text; shards without their vocabulary; objectives that need translations, lexicons, dropout,
+            sentinels or another head than there is; a network that cannot be built; a row longer than the network's
+            positions; accumulation with in-batch negatives.
     """
+    from interlingua.models.build import check_model
+    from interlingua.objectives.build import common_head
+
     data, model, train = recipe.data, recipe.model, recipe.train
     if not (data.shards or data.texts or data.pairs or data.parallel):
         raise RecipeError("a recipe without text", expected="data.texts, data.pairs, data.parallel or data.shards",
@@ -78,7 +91,8 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
             where="vocab.path",
             next_step=f"`interlingua shards write` leaves it in the same folder: vocab.path={data.shards / 'vocab'}",
         )
-    needs_pairs = [o.type for o in recipe.objectives if isinstance(o, (TLMRecipe, ContrastRecipe)) and o.weight]
+    learnt = [o for o in recipe.objectives if o.weight]
+    needs_pairs = [o.type for o in learnt if isinstance(o, (TLMRecipe, ContrastRecipe))]
     if needs_pairs and not (data.shards or data.pairs or data.parallel):
         raise RecipeError(
             f"objective {needs_pairs[0]!r} without translations",
@@ -92,20 +106,50 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
             expected="rows no longer than the network's positions",
             where="train.row_length",
         )
-    if model.language_embeddings and model.family == "modernbert":
+    check_model(model, [common_head(learnt, model.family)])
+    whole = [o.type for o in learnt if isinstance(o, (ContrastRecipe, SimCSERecipe))]
+    if train.accumulate > 1 and whole:
         raise RecipeError(
-            "language_embeddings = true for modernbert",
-            expected="a class with token types (bert, xlm-roberta)",
-            where="model.language_embeddings",
-            next_step="set model.language_embeddings=false or model.family=bert",
-        )
-    if train.accumulate > 1 and any(isinstance(o, ContrastRecipe) and o.weight for o in recipe.objectives):
-        raise RecipeError(
-            f"train.accumulate = {train.accumulate} with objective 'contrast'",
+            f"train.accumulate = {train.accumulate} with objective {whole[0]!r}",
             expected="1: its negatives are the whole batch's",
             where="train.accumulate",
             next_step="set train.accumulate=1, or make train.batch_tokens smaller",
         )
+    if any(isinstance(o, SimCSERecipe) for o in learnt) and not model.dropout:
+        raise RecipeError(
+            "objective 'simcse' without dropout",
+            expected="model.dropout above 0: two runs of a text must differ",
+            where="model.dropout",
+            next_step="set model.dropout=0.1",
+        )
+    for objective in learnt:
+        if objective.switch and not data.lexicons:
+            raise RecipeError(
+                f"switch = {objective.switch:g} for objective {objective.type!r} without lexicons",
+                expected="data.lexicons: [{path, source_lang, target_lang}]",
+                where="data.lexicons",
+            )
+        if isinstance(objective, CLMRecipe) and objective.context:
+            if objective.context >= train.row_length:
+                raise RecipeError(
+                    f"context = {objective.context} in rows of {train.row_length} tokens",
+                    expected="a context shorter than train.row_length",
+                    where="objectives",
+                )
+            if model.family == "xlm":
+                raise RecipeError(
+                    f"context = {objective.context} for xlm, which keeps no keys and values",
+                    expected="gpt2 or bert",
+                    where="model.family",
+                )
+        spans = isinstance(objective, DenoiseRecipe) and objective.noise[0].kind == "spans"
+        if spans and recipe.vocab.path is None and not recipe.vocab.sentinels:
+            raise RecipeError(
+                "noise 'spans' with a vocabulary without sentinels",
+                expected="tokens that stand for the hidden spans, as in T5",
+                where="vocab.sentinels",
+                next_step="set vocab.sentinels=100",
+            )
 
 
 def train_vocabulary_stage(recipe: VocabRecipe, data: DataRecipe, folder: Path, *, seed: int, say: Say) -> Path:
@@ -127,6 +171,7 @@ def train_vocabulary_stage(recipe: VocabRecipe, data: DataRecipe, folder: Path, 
         kind=recipe.kind,
         size=recipe.size,
         exponent=recipe.exponent,
+        cap=recipe.cap,
         sample_characters=recipe.sample_characters,
         byte_fallback=recipe.byte_fallback,
         lowercase=recipe.lowercase,
@@ -135,7 +180,7 @@ def train_vocabulary_stage(recipe: VocabRecipe, data: DataRecipe, folder: Path, 
     )
     counted = {lang: {"texts": sample.counts[lang], "characters": sample.characters[lang]} for lang in sample.counts}
     with atomic_folder(folder) as temporary:
-        save_vocabulary(tokenizer, temporary)
+        save_vocabulary(tokenizer, temporary, sentinels=recipe.sentinels)
         (temporary / CORPUS).write_text(json.dumps(counted, indent=1), encoding="utf-8")
     say(f"vocabulary: {tokenizer.get_vocab_size():,} entries, {recipe.kind}")
     return folder
@@ -184,19 +229,43 @@ def _languages(recipe: PretrainRecipe, vocab: Path) -> list[str]:
     return corpus_languages(recipe.data)
 
 
-def _stream(recipe: PretrainRecipe, shards: ShardSet, tokenizer: PreTrainedTokenizerBase) -> Stream:
+def _stream(
+    recipe: PretrainRecipe, shards: ShardSet, tokenizer: PreTrainedTokenizerBase, phase: PhaseRecipe, *, seed: int
+) -> Stream:
     from interlingua.shards.stream import Stream
 
     return Stream(
         shards,
         tokenizer,
-        seed=recipe.seed,
+        seed=seed,
         batch_tokens=recipe.train.batch_tokens,
         row_length=recipe.train.row_length,
-        exponent=recipe.data.exponent,
-        weights=recipe.data.weights,
+        exponent=phase.exponent,
+        cap=phase.cap,
+        weights=phase.weights,
+        only=phase.languages or None,
         pivot=recipe.data.pivot,
     )
+
+
+def _phases(recipe: PretrainRecipe, shards: ShardSet, tokenizer: PreTrainedTokenizerBase) -> PhasedStream:
+    """One stream a phase; the first has the run's own seed, the others draw in orders of their own."""
+    from interlingua.shards.sampling import keyed_generator
+    from interlingua.shards.stream import PhasedStream
+
+    phases = recipe.data.phases or (_all_along(recipe),)
+    streams = [
+        _stream(recipe, shards, tokenizer, phase, seed=recipe.seed if number == 0 else
+                int(keyed_generator(recipe.seed, 7, number).integers(2**31)))
+        for number, phase in enumerate(phases)
+    ]  # fmt: skip
+    return PhasedStream(streams, [phase.begin for phase in phases], steps=recipe.train.steps)
+
+
+def _all_along(recipe: PretrainRecipe) -> PhaseRecipe:
+    """The proportions of a recipe without phases."""
+    data = recipe.data
+    return PhaseRecipe(exponent=data.exponent, cap=data.cap, weights=data.weights)
 
 
 def pretrain(
@@ -222,7 +291,7 @@ def pretrain(
     """
     from interlingua.models.build import build_model, set_output_prior
     from interlingua.models.checkpoint import open_tokenizer
-    from interlingua.objectives.build import build_mixture
+    from interlingua.objectives.build import build_mixture, common_head
     from interlingua.shards.format import fingerprint
     from interlingua.shards.read import ShardSet
     from interlingua.train.heldout import held_out_losses
@@ -236,13 +305,30 @@ def pretrain(
         folder = write_shards_stage(recipe, vocab, out / "shards", say=say, workers=workers)
         vocabulary = fingerprint(tokenizer.backend_tokenizer)
         shards = ShardSet(folder / "train", vocabulary=vocabulary)
-        stream = _stream(recipe, shards, tokenizer)
-        mixture = build_mixture(recipe.objectives, tokenizer, how=recipe.mix, seed=recipe.seed)
+        stream = _phases(recipe, shards, tokenizer)
+        head = common_head([o for o in recipe.objectives if o.weight], recipe.model.family)
+        model = build_model(recipe.model, tokenizer, shards.languages, head=head, seed=recipe.seed)
+        set_output_prior(model, shards.token_counts(len(tokenizer)))
+        mixture = build_mixture(
+            recipe.objectives,
+            tokenizer,
+            how=recipe.mix,
+            seed=recipe.seed,
+            model=model,
+            languages=shards.languages,
+            lexicons=recipe.data.lexicons,
+        )
         for objective in mixture.objectives:
             stream.plan(objective.layout)  # refuses before the first step what has no data
         held_out_folder = folder / "held-out"
         held_out_stream = (
-            _stream(recipe, ShardSet(held_out_folder, vocabulary=vocabulary), tokenizer)
+            _stream(
+                recipe,
+                ShardSet(held_out_folder, vocabulary=vocabulary),
+                tokenizer,
+                _all_along(recipe),
+                seed=recipe.seed,
+            )
             if (held_out_folder / "manifest.json").exists()
             else None
         )
@@ -251,10 +337,8 @@ def pretrain(
             assert held_out_stream is not None
             return held_out_losses(model, held_out_stream, mixture.objectives, seed=recipe.seed)
 
-        model = build_model(recipe.model, tokenizer, shards.languages, seed=recipe.seed)
-        set_output_prior(model, shards.token_counts(len(tokenizer)))
         # Which vector is a text's: whoever tunes or probes the checkpoint asks its config.
-        ranking = [o for o in recipe.objectives if isinstance(o, ContrastRecipe) and o.weight]
+        ranking = [o for o in recipe.objectives if isinstance(o, (ContrastRecipe, SimCSERecipe)) and o.weight]
         if ranking:
             model.config.interlingua_pooling = ranking[0].pooling
         parameters = sum(p.numel() for p in model.parameters())

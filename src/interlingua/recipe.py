@@ -15,14 +15,23 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from interlingua.languages import canonical
 
 __all__ = [
+    "CLMRecipe",
     "ContrastRecipe",
     "DataRecipe",
+    "DenoiseRecipe",
     "FinetuneRecipe",
+    "LexiconSource",
     "MLMRecipe",
+    "MaskingRecipe",
     "ModelRecipe",
+    "NoiseRecipe",
     "ObjectiveRecipe",
+    "PLMRecipe",
+    "PhaseRecipe",
     "PretrainRecipe",
+    "RTDRecipe",
     "Recipe",
+    "SimCSERecipe",
     "TLMRecipe",
     "TaskRecipe",
     "TrainRecipe",
@@ -51,12 +60,16 @@ class VocabRecipe(Recipe):
     """Number of entries, specials and bytes included."""
     exponent: Share = 0.7
     """S of p^S: how languages share the training sample (mBERT 0.7, XLM-R 0.3)."""
+    cap: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Largest share of one language in the training sample."""
     sample_characters: Positive = 20_000_000
     """Characters drawn for training the vocabulary."""
     lowercase: bool = False
     """Fold upper case to lower case."""
     byte_fallback: bool = True
     """Spell unknown characters as bytes (bpe, unigram)."""
+    sentinels: Annotated[int, Field(ge=0)] = 0
+    """Tokens <extra_id_0>, ... added for T5's span corruption (T5 has 100); `size` does not count them."""
 
 
 class TextSource(Recipe):
@@ -91,6 +104,47 @@ class PairSource(Recipe):
         return canonical(tag)
 
 
+class LexiconSource(Recipe):
+    """A file of word translations, for code-switching."""
+
+    path: Path
+    """Two columns a line, split at a tab or space (MUSE); also .gz and .zst."""
+    source_lang: str
+    """Language of the first column."""
+    target_lang: str
+    """Language of the second column."""
+
+    @field_validator("source_lang", "target_lang")
+    @classmethod
+    def _canonical(cls, tag: str) -> str:
+        return canonical(tag)
+
+
+class PhaseRecipe(Recipe):
+    """From some step on, other proportions."""
+
+    begin: Share = 0.0
+    """Share of the steps at which the phase begins; the first begins at 0."""
+    exponent: Share = 0.7
+    """S of p^S in this phase."""
+    cap: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Largest share of one language."""
+    weights: dict[str, float] = Field(default_factory=dict)
+    """Fixed shares instead of p^S."""
+    languages: tuple[str, ...] = ()
+    """Languages drawn in this phase; none named: all."""
+
+    @field_validator("weights")
+    @classmethod
+    def _canonical_weights(cls, weights: dict[str, float]) -> dict[str, float]:
+        return {canonical(tag): weight for tag, weight in weights.items()}
+
+    @field_validator("languages")
+    @classmethod
+    def _canonical_languages(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical(tag) for tag in tags)
+
+
 class DataRecipe(Recipe):
     """What is trained on, and in which proportions."""
 
@@ -104,8 +158,14 @@ class DataRecipe(Recipe):
     """Multi-parallel TSV files: a column `id` and a column a language."""
     exponent: Share = 0.7
     """S of p^S: how languages share the batches."""
+    cap: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Largest share of one language in the batches."""
     weights: dict[str, float] = Field(default_factory=dict)
     """Fixed shares per language instead of p^S; languages left out are not drawn."""
+    phases: tuple[PhaseRecipe, ...] = ()
+    """Proportions that change on the way (languages that join, S annealed); they replace the three fields above."""
+    lexicons: tuple[LexiconSource, ...] = ()
+    """Word translations for objectives with `switch`."""
     pivot: str | None = "en"
     """Translation pairs are drawn with this language on one side where it is there; none: any two."""
     held_out: Share = 0.01
@@ -162,7 +222,16 @@ class ModelRecipe(Recipe):
     """Groups of layers that share: 1 shares between all of them."""
 
 
-class MaskingRecipe(Recipe):
+class LearntRecipe(Recipe):
+    """What all objectives have."""
+
+    weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight in the mixture."""
+    switch: Share = 0.0
+    """Share of the words with an entry in data.lexicons that are replaced by a translation before all else."""
+
+
+class MaskingRecipe(LearntRecipe):
     """Which tokens are hidden and what stands in their place."""
 
     rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.15
@@ -186,8 +255,6 @@ class MLMRecipe(MaskingRecipe):
 
     type: Literal["mlm"] = "mlm"
     """Which objective."""
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    """Weight in the mixture."""
 
 
 class TLMRecipe(MaskingRecipe):
@@ -195,19 +262,15 @@ class TLMRecipe(MaskingRecipe):
 
     type: Literal["tlm"] = "tlm"
     """Which objective."""
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    """Weight in the mixture."""
     restart_positions: bool = True
     """Positions restart at the second side."""
 
 
-class ContrastRecipe(Recipe):
+class ContrastRecipe(LearntRecipe):
     """Translation ranking: a text's vector must be nearest to its translation's."""
 
     type: Literal["contrast"] = "contrast"
     """Which objective."""
-    weight: Annotated[float, Field(ge=0)] = 1.0
-    """Weight in the mixture."""
     temperature: Annotated[float, Field(gt=0)] = 0.05
     """Similarities are divided by it."""
     margin: Annotated[float, Field(ge=0)] = 0.0
@@ -218,9 +281,97 @@ class ContrastRecipe(Recipe):
     """Wrong candidates: texts of the other side only, or of both sides."""
     pooling: Literal["mean", "first"] = "mean"
     """How token states become a sentence vector."""
+    queue: Annotated[int, Field(ge=0)] = 0
+    """More wrong candidates: so many vectors of earlier batches, from a slowly moving copy of the network (MoCo)."""
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    """How slowly the copy moves."""
 
 
-ObjectiveRecipe = Annotated[MLMRecipe | TLMRecipe | ContrastRecipe, Field(discriminator="type")]
+class SimCSERecipe(LearntRecipe):
+    """Dropout pairs: a text's two vectors under two dropout masks must be nearest (SimCSE); needs model.dropout."""
+
+    type: Literal["simcse"] = "simcse"
+    """Which objective."""
+    temperature: Annotated[float, Field(gt=0)] = 0.05
+    """Similarities are divided by it."""
+    pooling: Literal["mean", "first"] = "mean"
+    """How token states become a sentence vector."""
+
+
+class CLMRecipe(LearntRecipe):
+    """Causal language modelling: every token from those before it."""
+
+    type: Literal["clm"] = "clm"
+    """Which objective."""
+    running: bool = False
+    """Rows are cut from running text instead of holding single texts."""
+    context: Annotated[int, Field(ge=0)] = 0
+    """Tokens at the head of every running row that are read without a gradient and not predicted."""
+
+
+class PLMRecipe(MaskingRecipe):
+    """Permutation language modelling (XLNet): chosen tokens in random order; mask and random are not used."""
+
+    type: Literal["plm"] = "plm"
+    """Which objective."""
+    rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 1 / 6
+    """Share of the tokens that is predicted (1 / K)."""
+
+
+class RTDRecipe(MaskingRecipe):
+    """Replaced-token detection (ELECTRA, DeBERTa-v3): which tokens did a small generator make up?"""
+
+    type: Literal["rtd"] = "rtd"
+    """Which objective."""
+    mask: Share = 1.0
+    """Share of the chosen tokens the generator sees as the mask token."""
+    random: Share = 0.0
+    """Share it sees as a random token."""
+    generator: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
+    """Width of the generator relative to the network's (heads and feed-forward follow)."""
+    sharing: Literal["shared", "gdes", "none"] = "shared"
+    """Token embeddings: one table (ELECTRA), gradient-disentangled (DeBERTa-v3), or two tables."""
+    detection_weight: Annotated[float, Field(gt=0)] = 50.0
+    """Lambda: weight of the detection loss."""
+
+
+class NoiseRecipe(Recipe):
+    """One way to damage a text."""
+
+    kind: Literal["mask", "delete", "infill", "permute", "rotate", "spans", "drop", "prefix", "deshuffle"]
+    """BART, in any order: mask, delete, infill, permute (sentences), rotate; T5, alone: spans, drop, prefix,
+    deshuffle."""
+    rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.15
+    """Share of the tokens (mask, delete, infill, spans, drop)."""
+    mean: Annotated[float, Field(gt=0)] | None = 3.0
+    """Mean span length: Poisson's lambda (infill), T5's mean (spans, drop; none: single tokens)."""
+    words: bool = False
+    """Spans begin and end at word bounds (infill)."""
+
+
+class DenoiseRecipe(LearntRecipe):
+    """Denoising with an encoder-decoder (BART, mBART, T5, mT5)."""
+
+    type: Literal["denoise"] = "denoise"
+    """Which objective."""
+    noise: Annotated[tuple[NoiseRecipe, ...], Field(min_length=1)] = (
+        NoiseRecipe(kind="permute"),
+        NoiseRecipe(kind="infill", rate=0.3),
+    )
+    """What is done to a text, in order."""
+
+    @model_validator(mode="after")
+    def _alone(self) -> DenoiseRecipe:
+        recast = [n.kind for n in self.noise if n.kind in {"spans", "drop", "prefix", "deshuffle"}]
+        if recast and len(self.noise) > 1:
+            raise ValueError(f"noise {recast[0]!r} has a target of its own and stands alone")
+        return self
+
+
+ObjectiveRecipe = Annotated[
+    MLMRecipe | TLMRecipe | ContrastRecipe | SimCSERecipe | CLMRecipe | PLMRecipe | RTDRecipe | DenoiseRecipe,
+    Field(discriminator="type"),
+]
 
 
 class TrainRecipe(Recipe):

@@ -60,6 +60,8 @@ def test_queue_holds_the_last_vectors_of_a_moving_average():
             row = torch.cat([scores, unit[i - 1] @ vectors.T / 0.05])
             expected = expected + F.cross_entropy(row[None], torch.tensor([j - 1]), reduction="sum")
         torch.testing.assert_close(loss.total, expected, **CLOSE)
+        model.zero_grad()
+        loss.total.backward()
         with torch.no_grad():
             for own, other in zip(average.parameters(), model.base_model.parameters(), strict=True):
                 own.mul_(0.9).add_(other, alpha=0.1)

@@ -69,9 +69,17 @@ def for_inference(
     """
     if model.dtype == dtype:
         return model.eval()
+    done = (
+        {}
+        if like is None
+        else {p.data_ptr(): q for p, q in zip(like[0].parameters(), like[1].parameters(), strict=True)}
+    )
+    # Converted tensors are handed to the copy one by one, so that no second network in the old type is ever made.
     memo: dict[int, object] = {}
-    if like is not None:
-        done = {p.data_ptr(): q for p, q in zip(like[0].parameters(), like[1].parameters(), strict=True)}
-        memo = {id(p): done[p.data_ptr()] for p in model.parameters() if p.data_ptr() in done}
+    for parameter in model.parameters():
+        found = done.get(parameter.data_ptr())
+        memo[id(parameter)] = (
+            torch.nn.Parameter(parameter.detach().to(dtype), requires_grad=False) if found is None else found
+        )
     converted: PreTrainedModel = copy.deepcopy(model, memo).to(dtype)
     return converted.eval()

@@ -149,7 +149,8 @@ class MomentumQueue(nn.Module):
     def candidates(self) -> Tensor | None:
         """The vectors there are, or None at the beginning."""
         count = int(self.filled)
-        return self.queue_QD[:count] if count else None
+        # A copy: the queue moves on before the backward pass needs the vectors once more.
+        return self.queue_QD[:count].clone() if count else None
 
     @torch.no_grad()
     def move(self, model: PreTrainedModel, batch: Batch, pooling: str) -> None:

@@ -105,6 +105,9 @@ def run_tour(
         on_encoded=geometry.add,
     )
     stage("score every language", 1, 1)
+    scores += geometry.scores()
+    points = geometry.map()
+    del geometry  # a second copy of the encoder: the controls need the room
     watch.lap("score")
     scores += control_scores(
         tuned[0].task, train_examples, examples, encoder=encoder, tune=TOUR_TUNE,
@@ -113,7 +116,6 @@ def run_tour(
     )  # fmt: skip
     stage("controls", 1, 1)
     watch.lap("controls")
-    scores += geometry.scores()
     result_rows = summarise(
         [s for s in scores if s.task == "topics"], metric="accuracy", source=SOURCE, model="e5-small"
     )
@@ -121,7 +123,7 @@ def run_tour(
     result = TourResult(out / "report.html", result_rows, lines, tuned, scores, watch.seconds)
     stage("report", 0, 1)
     append_scores(out / "scores.jsonl", scores)
-    _write(result, geometry.map(), sentences, len(examples) // len(chosen))
+    _write(result, points, sentences, len(examples) // len(chosen))
     stage("report", 1, 1)
     watch.lap("report")
     return result

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BYTE_TOKENS",
+    "SENTINEL",
     "Kind",
     "MemoryEstimate",
     "memory_estimate",
@@ -46,6 +47,9 @@ Kind = Literal["bpe", "wordpiece", "unigram", "byte-bpe"]
 
 BYTE_TOKENS = tuple(f"<0x{byte:02X}>" for byte in range(256))
 """The tokens of byte fallback, in SentencePiece's spelling."""
+
+SENTINEL = "<extra_id_{}>"
+"""What T5 calls the token that stands for the n-th hidden span."""
 
 _SENTENCEPIECE_SPECIALS = ("<pad>", "<s>", "</s>", "<unk>", "<mask>")
 _BERT_SPECIALS = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
@@ -110,6 +114,7 @@ def train_vocabulary(
     kind: Kind = "bpe",
     size: int,
     exponent: float = 0.7,
+    cap: float = 1.0,
     sample_characters: int = 20_000_000,
     min_frequency: int = 2,
     character_coverage: float = 0.9995,
@@ -129,6 +134,7 @@ def train_vocabulary(
             ``byte-bpe`` on UTF-8 bytes, ``wordpiece`` as BERT.
         size: tokens in all, special and byte tokens included.
         exponent: S of ``p^S`` over languages.
+        cap: largest share of one language.
         sample_characters: how much text the trainer sees at most.
         min_frequency: pairs rarer than this are not merged (not for ``unigram``).
         character_coverage: share of each language's characters that get a token of their own; the rarest are left
@@ -161,6 +167,7 @@ def train_vocabulary(
     sample = sample_texts(
         texts,
         exponent=exponent,
+        cap=cap,
         characters=sample_characters,
         coverage=1.0 if kind == "byte-bpe" else character_coverage,
         normalization=normalization,
@@ -216,6 +223,7 @@ def sample_texts(
     texts: Mapping[str, Sequence[str]],
     *,
     exponent: float,
+    cap: float = 1.0,
     characters: int,
     coverage: float,
     normalization: Literal["NFKC", "NFC"],
@@ -231,7 +239,7 @@ def sample_texts(
         scripts.
     """
     sizes = sizes or {lang: float(sum(map(len, own))) for lang, own in texts.items()}
-    shares = smoothed(sizes, exponent)
+    shares = smoothed(sizes, exponent, cap=cap)
     budget = min(float(characters), sum(sizes.values()))
     prepared: list[NDArray[np.uint32]] = []
     for place, (lang, own) in enumerate(texts.items()):
@@ -455,13 +463,14 @@ def _add_byte_tokens(state: dict[str, Any], kind: Kind, specials: Sequence[str])
     } | {token: first + byte for byte, token in enumerate(BYTE_TOKENS)}
 
 
-def save_vocabulary(tokenizer: Tokenizer, folder: str | Path, *, max_length: int = 512) -> Path:
+def save_vocabulary(tokenizer: Tokenizer, folder: str | Path, *, max_length: int = 512, sentinels: int = 0) -> Path:
     """Write a folder that ``transformers.AutoTokenizer.from_pretrained`` opens.
 
     Args:
         tokenizer: from `train_vocabulary`.
         folder: made if it does not exist.
         max_length: becomes ``model_max_length``.
+        sentinels: special tokens ``<extra_id_0>``, ... to add behind all others, as T5 has them.
 
     Raises:
         VocabularyError: the tokenizer lacks one of the special tokens.
@@ -489,6 +498,7 @@ def save_vocabulary(tokenizer: Tokenizer, folder: str | Path, *, max_length: int
         mask_token=mask,
         bos_token=begin,
         eos_token=end,
+        extra_special_tokens=[SENTINEL.format(number) for number in range(sentinels)],
     )
     wrapped.save_pretrained(str(folder))
     return folder
