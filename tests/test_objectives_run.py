@@ -100,8 +100,8 @@ def test_loss_falls_and_the_checkpoint_opens(row, prepared, tmp_path):
     lines = (tmp_path / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [json.loads(line)["loss"][objective["type"]] for line in lines]
     assert len(losses) == 60
-    # From the sixth step on: by then a queue of negatives is full.
-    before, after = losses[5:15], losses[-10:]
+    # A queue is full by the sixth step; a discriminator's task gets harder again as its generator learns.
+    before, after = losses[5:15] if objective["type"] == "contrast" else losses[:10], losses[-10:]
     assert statistics.fmean(after) < statistics.fmean(before) - 2 * statistics.stdev(after) / 10**0.5
     cls = getattr(transformers, HEADS[common_head(recipe.objectives, family)][family])
     opened, found = cls.from_pretrained(result.checkpoint, output_loading_info=True)
