@@ -1,9 +1,10 @@
 """The results page docs/results/first-road.md, from real data beyond what ships in the package.
 
-    python scripts/first_road.py DATA_FOLDER [--out runs/first-road] [--stages vocab,pretrain,pos,ner] [--write]
+    python scripts/first_road.py DATA_FOLDER [--out runs/first-road] [--stages pretrain,vocab,pos,ner] [--tour runs/tour]
+        [--write]
 
 DATA_FOLDER holds text_LANG.jsonl.zst, pairs_en-LANG.tsv.zst, retrieval/, pos/ and ner/. Every stage leaves its run
-folder and scores.jsonl and is resumed when called again; --write makes the page from what is there.
+folder and scores.jsonl and is resumed when called again; --write makes the page from what is there, with the topics of a tour.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import zstandard
 
-from interlingua.evaluate import control_scores, evaluate
+from interlingua.evaluate import CONTROLS, control_scores, evaluate
 from interlingua.languages import canonical, language
 from interlingua.models.checkpoint import open_tokenizer
 from interlingua.models.encoder import load, resolve
@@ -162,10 +163,16 @@ def tagging(data: Path, out: Path, name: str) -> None:
         if len(usable) < len(rows):
             say(f"{lang}: {len(rows) - len(usable)} sentences with tags that training never saw are left out")
         examples += usable[:LIMIT]
-    scores = evaluate(tuned, examples, shift=True, model="e5-small", on_language=lambda *a: say(str(a)))
+    file = out / "scores.jsonl"
+    done = {s.model for s in read_scores(file) if s.task == name} if file.exists() else set()
+    if "e5-small" not in done:
+        append_scores(file, evaluate(tuned, examples, shift=True, model="e5-small", on_language=lambda *a: say(str(a))))
     english = read_examples(recipe.task, (LabelledFile(path=train, lang="en"),))
-    scores += control_scores(tuned[0].task, english, examples, encoder=load("e5-small"), tune=recipe.tune)
-    append_scores(out / "scores.jsonl", scores)
+    kinds = [kind for kind in CONTROLS if kind not in done]
+    append_scores(
+        file,
+        control_scores(tuned[0].task, english, examples, kinds=kinds, encoder=load("e5-small"), tune=recipe.tune),
+    )
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:
@@ -190,7 +197,7 @@ def task_table(scores: list[Score], task: str, metric: str) -> list[str]:
             f"{mean:.3f}, with means shifted {moved:.3f}.", "", *table(head, body)]  # fmt: skip
 
 
-def page(out: Path) -> None:
+def page(out: Path, tour: Path) -> None:
     scores = read_scores(out / "scores.jsonl")
     text = [
         "# The first road on real data", "",
@@ -249,6 +256,14 @@ def page(out: Path) -> None:
                 "",
                 *task_table(scores, task, metric),
             ]
+    if (tour / "scores.jsonl").exists():
+        text += [
+            "## Topics (SIB-200), taught in English",
+            "",
+            "The rows of `interlingua tour`, which [the tours](tour.md) describe.",
+            "",
+            *task_table(read_scores(tour / "scores.jsonl"), "topics", "accuracy"),
+        ]
     PAGE.write_text("\n".join(text), encoding="utf-8")
 
 
@@ -257,6 +272,7 @@ if __name__ == "__main__":
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("runs/first-road"))
     parser.add_argument("--stages", default="pretrain,vocab,pos,ner")
+    parser.add_argument("--tour", type=Path, default=Path("runs/tour"), help="run folder of `interlingua tour`")
     parser.add_argument("--write", action="store_true")
     chosen = parser.parse_args()
     chosen.out.mkdir(parents=True, exist_ok=True)
@@ -268,4 +284,4 @@ if __name__ == "__main__":
             "ner": lambda data, out: tagging(data, out, "ner"),
         }[stage](chosen.data, chosen.out)
     if chosen.write:
-        page(chosen.out)
+        page(chosen.out, chosen.tour)

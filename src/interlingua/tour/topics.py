@@ -29,6 +29,7 @@ from interlingua.tour.shared import (
     mean_over_others,
     method_section,
     pick_languages,
+    release_memory,
     sentence_section,
 )
 
@@ -94,6 +95,7 @@ def run_tour(
     )
     stage("teach in English", 1, 1)
     watch.lap("teach")
+    release_memory()
     geometry = _Geometry(encoder, tuned[0].tokenizer)
     scores = evaluate(
         tuned,
@@ -108,6 +110,7 @@ def run_tour(
     scores += geometry.scores()
     points = geometry.map()
     del geometry  # a second copy of the encoder: the controls need the room
+    release_memory()
     watch.lap("score")
     scores += control_scores(
         tuned[0].task, train_examples, examples, encoder=encoder, tune=TOUR_TUNE,
