@@ -47,6 +47,9 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("bert", {"type": "contrast", "queue": 64, "momentum": 0.9}, {}),
     ("xlm-roberta", {"type": "simcse"}, {"dropout": 0.1}),
     ("bert", {"type": "mlm", "switch": 0.5}, {}),
+    ("bert", {"type": "sbo"}, {}),
+    ("albert", {"type": "sbo", "unit": "word"}, {}),
+    ("bert", {"type": "mlm", "unit": "ngram", "random_from": "language", "frequency": 0.5}, {}),
     ("albert", {"type": "mlm"}, {"sharing": "ffn", "embedding_size": 32}),
 ]
 

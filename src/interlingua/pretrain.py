@@ -20,6 +20,7 @@ from interlingua.recipe import (
     ContrastRecipe,
     DataRecipe,
     DenoiseRecipe,
+    MaskingRecipe,
     PhaseRecipe,
     PretrainRecipe,
     SimCSERecipe,
@@ -28,6 +29,7 @@ from interlingua.recipe import (
 )
 from interlingua.recipe_file import to_yaml
 from interlingua.run import Run, atomic_folder
+from interlingua.text.lines import check_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -79,6 +81,7 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
     """
     from interlingua.models.build import check_model
     from interlingua.objectives.build import common_head
+    from interlingua.objectives.phrases import read_phrases
 
     data, model, train = recipe.data, recipe.model, recipe.train
     if not (data.shards or data.texts or data.pairs or data.parallel):
@@ -129,6 +132,11 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
                 expected="data.lexicons: [{path, source_lang, target_lang}]",
                 where="data.lexicons",
             )
+        if isinstance(objective, MaskingRecipe):
+            if objective.lexicon is not None:
+                next(iter(read_phrases(objective.lexicon)))  # refuses a missing or empty file
+            if objective.neighbours is not None:
+                check_file(objective.neighbours)
         if isinstance(objective, CLMRecipe) and objective.context:
             if objective.context >= train.row_length:
                 raise RecipeError(
@@ -317,6 +325,7 @@ def pretrain(
             model=model,
             languages=shards.languages,
             lexicons=recipe.data.lexicons,
+            shards=shards,
         )
         for objective in mixture.objectives:
             stream.plan(objective.layout)  # refuses before the first step what has no data

@@ -7,6 +7,7 @@ keyword. Files and the command line become recipes in :mod:`interlingua.recipe_f
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,6 +33,7 @@ __all__ = [
     "RTDRecipe",
     "Recipe",
     "SimCSERecipe",
+    "SpanBoundaryRecipe",
     "TLMRecipe",
     "TaskRecipe",
     "TrainRecipe",
@@ -41,6 +43,7 @@ __all__ = [
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class Recipe(BaseModel):
@@ -234,19 +237,55 @@ class LearntRecipe(Recipe):
 class MaskingRecipe(LearntRecipe):
     """Which tokens are hidden and what stands in their place."""
 
-    rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.15
+    rate: Rate = 0.15
     """Share of maskable tokens that are predicted."""
-    unit: Literal["token", "word"] = "token"
-    """Hide single tokens, or whole words."""
+    rates: tuple[tuple[Share, Rate], ...] = ()
+    """Instead of rate: [share of the steps, rate] in order, such as [[0, 0.3], [0.5, 0.15], [0.9, 0.05]] (mmBERT)."""
+    between: Literal["steps", "linear", "cosine"] = "steps"
+    """From one of the rates to the next: at once, along a line, or along half a cosine wave."""
+    unit: Literal["token", "word", "ngram", "span", "phrase"] = "token"
+    """Hide single tokens, whole words, n-grams of words (ALBERT), spans of words (SpanBERT: each is masked, replaced or
+    kept as a whole), or the phrases of a lexicon and the words between them (ERNIE)."""
+    max_ngram: Positive = 3
+    """ngram: longest, in words; n words are drawn with a probability proportional to 1/n."""
+    span_p: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    """span: lengths are geometric, p (1 - p)^(words - 1) ..."""
+    span_max: Positive = 10
+    """... up to so many words, scaled to add up to 1 (mean 3.8 words)."""
+    lexicon: Path | None = None
+    """phrase: a file with a phrase a line, or language, tab, phrase; also .gz and .zst."""
+    frequency: Annotated[float, Field(ge=0.0)] = 0.0
+    """token, word, phrase: chosen with weights count^-frequency; 0: all alike, 0.5: XLM. A word weighs the mean of its
+    tokens."""
     mask: Share = 0.8
-    """Of those: share replaced by the mask token ..."""
+    """Of the hidden tokens: share replaced by the mask token ..."""
     random: Share = 0.1
-    """... by a random token; the rest stays as it is."""
+    """... by a random token ..."""
+    knn: Share = 0.0
+    """... by a neighbour in another language; the rest stays as it is."""
+    random_from: Literal["all", "language", "unigram"] = "all"
+    """Random tokens: any of the vocabulary, any that occurs in the hidden token's language, or of these each as often
+    as it occurs."""
+    neighbours: Path | None = None
+    """knn: a .npy file, int32 [vocabulary, k], of `cross_lingual_neighbours`."""
 
     @model_validator(mode="after")
     def _split(self) -> MaskingRecipe:
-        if self.mask + self.random > 1 + 1e-9:
-            raise ValueError(f"mask + random = {self.mask + self.random:g}, more than 1")
+        if self.mask + self.random + self.knn > 1 + 1e-9:
+            raise ValueError(f"mask + random + knn = {self.mask + self.random + self.knn:g}, more than 1")
+        return self
+
+    @model_validator(mode="after")
+    def _whole(self) -> MaskingRecipe:
+        begins = [begin for begin, _ in self.rates]
+        if begins and (begins[0] != 0 or any(a >= b for a, b in pairwise(begins))):
+            raise ValueError(f"rates begin at {begins}: the first must begin at 0, and each behind the one before")
+        if (self.unit == "phrase") != (self.lexicon is not None):
+            raise ValueError(f"unit {self.unit!r} and lexicon {str(self.lexicon)!r}: a lexicon is for phrases")
+        if bool(self.knn) != (self.neighbours is not None):
+            raise ValueError(f"knn = {self.knn:g} and neighbours {str(self.neighbours)!r}: one needs the other")
+        if self.frequency and self.unit in {"ngram", "span"}:
+            raise ValueError(f"frequency = {self.frequency:g} with unit {self.unit!r}: for token, word and phrase only")
         return self
 
 
@@ -264,6 +303,17 @@ class TLMRecipe(MaskingRecipe):
     """Which objective."""
     restart_positions: bool = True
     """Positions restart at the second side."""
+
+
+class SpanBoundaryRecipe(MaskingRecipe):
+    """Masked language modelling, and each hidden span from the two tokens beside it (SpanBERT)."""
+
+    type: Literal["sbo"] = "sbo"
+    """Which objective."""
+    unit: Literal["token", "word", "ngram", "span", "phrase"] = "span"
+    """As for mlm; the tokens hidden together are a span."""
+    positions: Positive = 20
+    """Tokens from the beginning of a span that are predicted from its bounds; the others by the masked LM alone."""
 
 
 class ContrastRecipe(LearntRecipe):
@@ -369,7 +419,15 @@ class DenoiseRecipe(LearntRecipe):
 
 
 ObjectiveRecipe = Annotated[
-    MLMRecipe | TLMRecipe | ContrastRecipe | SimCSERecipe | CLMRecipe | PLMRecipe | RTDRecipe | DenoiseRecipe,
+    MLMRecipe
+    | TLMRecipe
+    | SpanBoundaryRecipe
+    | ContrastRecipe
+    | SimCSERecipe
+    | CLMRecipe
+    | PLMRecipe
+    | RTDRecipe
+    | DenoiseRecipe,
     Field(discriminator="type"),
 ]
 

@@ -20,7 +20,7 @@ import yaml
 from pydantic import ValidationError
 
 from interlingua.errors import RecipeError, nearest
-from interlingua.recipe import ContrastRecipe, FinetuneRecipe, MLMRecipe, PretrainRecipe, Recipe, TLMRecipe
+from interlingua.recipe import FinetuneRecipe, ObjectiveRecipe, PretrainRecipe, Recipe
 
 __all__ = ["bundled_recipes", "load_recipe", "recipe_kind", "show_recipe", "to_yaml"]
 
@@ -151,7 +151,7 @@ def _section(kind: type[Recipe], location: Sequence[str | int]) -> type[Recipe] 
             continue
         field = current.model_fields.get(key)
         if field is None:
-            by_tag = [c for c in (MLMRecipe, TLMRecipe, ContrastRecipe) if c.model_fields["type"].default == key]
+            by_tag = [c for c in _recipe_types(ObjectiveRecipe) if c.model_fields["type"].default == key]
             current = by_tag[0] if by_tag else None
             continue
         inside = list(_recipe_types(field.annotation))

@@ -10,6 +10,7 @@ from interlingua.objectives.build import build_mixture
 from interlingua.objectives.contrast import TranslationRanking
 from interlingua.objectives.mix import Mixture
 from interlingua.objectives.mlm import MaskedLM, TranslationLM
+from interlingua.objectives.units import Words
 from interlingua.recipe import ContrastRecipe, MLMRecipe, TLMRecipe
 
 
@@ -43,7 +44,7 @@ def test_recipes_become_objectives(hf_tokenizer):
     recipes = [MLMRecipe(rate=0.3, unit="word"), TLMRecipe(restart_positions=False), ContrastRecipe(languages=3)]
     mlm, tlm, contrast = build_mixture(recipes, hf_tokenizer, how="sum", seed=0).objectives
     assert type(mlm) is MaskedLM
-    assert (mlm.masking.rate, mlm.masking.unit, mlm.masking.mask_id) == (0.3, "word", hf_tokenizer.mask_token_id)
+    assert (mlm.masking.rate, mlm.masking.unit, mlm.masking.mask_id) == (0.3, Words(), hf_tokenizer.mask_token_id)
     assert set(mlm.masking.vocabulary.tolist()) == set(range(len(hf_tokenizer))) - set(hf_tokenizer.all_special_ids)
     assert isinstance(tlm, TranslationLM)
     assert (tlm.layout.kind, tlm.layout.restart_positions) == ("joined", False)

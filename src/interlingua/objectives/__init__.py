@@ -1,20 +1,37 @@
 """What can be learnt: one file an objective, all over the same batch."""
 
-from interlingua.objectives.base import Loss, Objective, Part, Targets
+from interlingua.objectives.base import Loss, Objective, Part, Targets, TokenTargets
+from interlingua.objectives.boundary import SpanBoundary
 from interlingua.objectives.build import build_mixture
-from interlingua.objectives.contrast import TranslationRanking, ranking_losses
-from interlingua.objectives.masking import Masking
+from interlingua.objectives.clm import CausalLM
+from interlingua.objectives.contrast import MomentumQueue, TranslationRanking, ranking_losses
+from interlingua.objectives.denoise import Denoising
+from interlingua.objectives.masking import Masking, RateSchedule
 from interlingua.objectives.mix import Mixture
 from interlingua.objectives.mlm import MaskedLM, TranslationLM
+from interlingua.objectives.plm import PermutationLM
+from interlingua.objectives.rtd import ReplacedTokenDetection
+from interlingua.objectives.simcse import DropoutPairs
+from interlingua.objectives.switch import CodeSwitching
 
 __all__ = [
+    "CausalLM",
+    "CodeSwitching",
+    "Denoising",
+    "DropoutPairs",
     "Loss",
     "MaskedLM",
     "Masking",
     "Mixture",
+    "MomentumQueue",
     "Objective",
     "Part",
+    "PermutationLM",
+    "RateSchedule",
+    "ReplacedTokenDetection",
+    "SpanBoundary",
     "Targets",
+    "TokenTargets",
     "TranslationLM",
     "TranslationRanking",
     "build_mixture",

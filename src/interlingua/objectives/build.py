@@ -12,10 +12,11 @@ import numpy as np
 from interlingua.errors import RecipeError
 from interlingua.models.build import HEADS, Head
 from interlingua.objectives.base import Objective
+from interlingua.objectives.boundary import BoundaryHead, SpanBoundary
 from interlingua.objectives.clm import CausalLM
 from interlingua.objectives.contrast import MomentumQueue, TranslationRanking
 from interlingua.objectives.denoise import Denoising
-from interlingua.objectives.masking import Masking
+from interlingua.objectives.masking import Masking, RateSchedule
 from interlingua.objectives.mix import Mixture
 from interlingua.objectives.mlm import MaskedLM, TranslationLM
 from interlingua.objectives.noise import (
@@ -31,10 +32,22 @@ from interlingua.objectives.noise import (
     SpanCorruption,
     TokenMasking,
 )
+from interlingua.objectives.phrases import PhraseLexicon, read_phrases
 from interlingua.objectives.plm import PermutationLM
+from interlingua.objectives.replacing import LanguageVocabulary, read_neighbours
 from interlingua.objectives.rtd import ReplacedTokenDetection, share_embeddings
 from interlingua.objectives.simcse import DropoutPairs
 from interlingua.objectives.switch import CodeSwitching, LexiconEntry
+from interlingua.objectives.units import (
+    Phrases,
+    Spans,
+    Tokens,
+    Unit,
+    Words,
+    geometric_lengths,
+    inverse_frequency,
+    ngram_lengths,
+)
 from interlingua.recipe import (
     CLMRecipe,
     ContrastRecipe,
@@ -46,6 +59,7 @@ from interlingua.recipe import (
     PLMRecipe,
     RTDRecipe,
     SimCSERecipe,
+    SpanBoundaryRecipe,
     TLMRecipe,
 )
 from interlingua.text.lexicons import read_lexicon
@@ -54,12 +68,15 @@ from interlingua.vocab.train import SENTINEL
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from interlingua.shards.read import ShardSet
+
 __all__ = ["build_mixture", "common_head", "generator_for"]
 
 #: The head each objective learns through; those left out take any.
 NEEDED: dict[str, Head] = {
     "mlm": "masked",
     "tlm": "masked",
+    "sbo": "masked",
     "clm": "causal",
     "plm": "permutation",
     "rtd": "discriminator",
@@ -111,10 +128,19 @@ def generator_for(model: PreTrainedModel, width: float, *, seed: int) -> PreTrai
 class _Builder:
     """What all objectives of a run are made from."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None, seed: int) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        model: PreTrainedModel | None,
+        seed: int,
+        languages: Sequence[str],
+        shards: ShardSet | None,
+    ) -> None:
         self.tokenizer = tokenizer
         self._model = model
         self.seed = seed
+        self.languages = languages
+        self._shards = shards
 
     @property
     def model(self) -> PreTrainedModel:
@@ -126,14 +152,54 @@ class _Builder:
             )
         return self._model
 
+    @property
+    def shards(self) -> ShardSet:
+        if self._shards is None:
+            raise RecipeError(
+                "masking by counts of tokens, and no shards to count them in",
+                expected="build_mixture(..., shards=)",
+                where="objectives",
+            )
+        return self._shards
+
     def masking(self, recipe: MaskingRecipe) -> Masking:
-        special = np.array(self.tokenizer.all_special_ids)
-        allowed = np.setdiff1d(np.arange(len(self.tokenizer)), special)
-        return Masking(self.tokenizer.mask_token_id, allowed, recipe.rate, recipe.unit, recipe.mask, recipe.random)
+        size = len(self.tokenizer)
+        allowed = np.setdiff1d(np.arange(size), np.array(self.tokenizer.all_special_ids))
+        by_language = None
+        if recipe.random and recipe.random_from != "all":
+            counts = (self.shards.token_counts(size, lang) for lang in self.shards.languages)
+            by_language = LanguageVocabulary.of(counts, allowed, unigram=recipe.random_from == "unigram")
+        return Masking(
+            self.tokenizer.mask_token_id,
+            allowed,
+            RateSchedule(recipe.rates, recipe.between) if recipe.rates else recipe.rate,
+            self.unit(recipe),
+            recipe.mask,
+            recipe.random,
+            recipe.knn,
+            by_language,
+            read_neighbours(recipe.neighbours, size) if recipe.neighbours else None,
+        )
+
+    def unit(self, recipe: MaskingRecipe) -> Unit:
+        if recipe.unit == "ngram":
+            return Spans(ngram_lengths(recipe.max_ngram), together=False)
+        if recipe.unit == "span":
+            return Spans(geometric_lengths(recipe.span_p, recipe.span_max))
+        weights_V = None
+        if recipe.frequency:
+            weights_V = inverse_frequency(self.shards.token_counts(len(self.tokenizer)), recipe.frequency)
+        if recipe.lexicon:
+            phrases = read_phrases(recipe.lexicon)
+            return Phrases(PhraseLexicon(phrases, self.tokenizer, self.languages), weights_V)
+        return Words(weights_V) if recipe.unit == "word" else Tokens(weights_V)
 
     def objective(self, recipe: ObjectiveRecipe) -> Objective:
         if isinstance(recipe, TLMRecipe):
             return TranslationLM(self.masking(recipe), restart_positions=recipe.restart_positions)
+        if isinstance(recipe, SpanBoundaryRecipe):
+            head = BoundaryHead.for_model(self.model, positions=recipe.positions, seed=self.seed)
+            return SpanBoundary(self.masking(recipe), head)
         if isinstance(recipe, ContrastRecipe):
             queue = None
             if recipe.queue:
@@ -239,6 +305,7 @@ def build_mixture(
     model: PreTrainedModel | None = None,
     languages: Sequence[str] = (),
     lexicons: Sequence[LexiconSource] = (),
+    shards: ShardSet | None = None,
 ) -> Mixture:
     """The objectives of a recipe.
 
@@ -247,11 +314,12 @@ def build_mixture(
         tokenizer: their vocabulary.
         how: ``"sample"`` or ``"sum"``.
         seed: of the run.
-        model: what is trained; needed by denoising, replaced-token detection and a queue.
-        languages: in stream order; needed where words are switched.
+        model: what is trained; needed by denoising, replaced-token detection, span boundaries and a queue.
+        languages: in stream order; needed where words are switched, or phrases have languages.
         lexicons: for objectives that switch words.
+        shards: what is read; needed where tokens are chosen or replaced by how often they occur.
     """
-    builder = _Builder(tokenizer, model, seed)
+    builder = _Builder(tokenizer, model, seed, languages, shards)
     objectives = [builder.objective(recipe) for recipe in recipes]
     entries = read_entries(lexicons) if any(recipe.switch for recipe in recipes) else []
     for recipe, objective in zip(recipes, objectives, strict=True):

@@ -201,9 +201,13 @@ class Shard:
         bits = np.unpackbits(self._arrays["starts"][first:last])
         return bits[start - 8 * first : end - 8 * first].astype(bool)
 
-    def token_counts(self, vocabulary: int) -> NDArray[np.int64]:
-        """How often each token id occurs in the shard, int64 [vocabulary]."""
-        return np.bincount(self._arrays["tokens"], minlength=vocabulary).astype(np.int64)
+    def token_counts(self, vocabulary: int, language: int | None = None) -> NDArray[np.int64]:
+        """How often each token id occurs in the shard, in one language (by index) or in all: int64 [vocabulary]."""
+        tokens = self._arrays["tokens"]
+        if language is not None:
+            first, last = self.language_starts[language : language + 2].tolist()
+            tokens = tokens[self._bounds(first)[0] : self._bounds(last - 1)[1]] if last > first else tokens[:0]
+        return np.bincount(tokens, minlength=vocabulary).astype(np.int64)
 
     def characters(self, unit: int) -> int:
         """Length of the unit's text in code points."""

@@ -106,11 +106,12 @@ class ShardSet:
         ends = self._ends[linked]
         return int(ends[-1, self.languages.index(language)]) if len(ends) else 0
 
-    def token_counts(self, vocabulary: int) -> NDArray[np.int64]:
-        """How often each token id occurs, int64 [vocabulary]."""
+    def token_counts(self, vocabulary: int, language: str | None = None) -> NDArray[np.int64]:
+        """How often each token id occurs, in one language or in all: int64 [vocabulary]."""
+        column = None if language is None else self.languages.index(language)
         counts = np.zeros(vocabulary, dtype=np.int64)
         for shard in self.shards:
-            counts += shard.token_counts(vocabulary)
+            counts += shard.token_counts(vocabulary, column)
         return counts
 
     def mean_tokens(self, language: str) -> float:
