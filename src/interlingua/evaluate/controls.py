@@ -5,8 +5,7 @@
   spelling alone gives;
 - ``random``: a network of the same kind and width with random weights, one layer, all of it taught with the same
   examples and epochs: what the examples alone give. One layer, because deep random networks do not get past the most
-  frequent label on a few hundred examples and would be no opponent (compared on English development examples, see
-  docs/results/tour-settings.md).
+  frequent label on a few hundred examples and would be no opponent (see :data:`RANDOM`).
 
 For tagging, ``majority`` tags every word with the most frequent tag and ``tfidf`` reads the n-grams of the word and
 its two neighbours.

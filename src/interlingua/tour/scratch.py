@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SCRATCH_TUNE", "run_scratch_tour"]
 
-#: How the tour teaches; epochs were chosen on English verses, see docs/results/tour.md.
+#: How the tour teaches; scripts/tour_settings.py compares other settings on English verses.
 SCRATCH_TUNE = TuneRecipe(epochs=4, batch_size=32, lr=1e-3, head_lr=3e-3, freeze="none", max_length=96)
 CANDIDATES = 500
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["TOUR_TUNE", "run_tour"]
 
 BUNDLED = Path("package:sib200.tsv.zst")
-#: How the tour teaches; how these were found stands in docs/results/tour.md.
+#: How the tour teaches; how these were found stands in docs/results/tour.md, scripts/tour_settings.py compares.
 TOUR_TUNE = TuneRecipe(epochs=3, batch_size=16, lr=1e-4, head_lr=1e-3, freeze=8, dropout=0.0, select="last")
 
 
