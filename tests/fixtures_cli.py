@@ -56,7 +56,7 @@ def in_a_new_process(words: Sequence[object], cwd: Path) -> subprocess.Completed
     """Run the command as a user would."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     return subprocess.run(
-        command(*words), capture_output=True, text=True, cwd=cwd, env=environment, timeout=120, check=False
+        command(*words), capture_output=True, text=True, cwd=cwd, env=environment, timeout=300, check=False
     )
 
 

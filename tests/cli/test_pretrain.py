@@ -36,7 +36,7 @@ def test_sigterm_saves_and_the_named_command_goes_on(tmp_path: Path, recipe_file
     while not (metrics.exists() and metrics.read_text(encoding="utf-8").count("\n") >= 2):
         assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGTERM)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
     assert "stopped and saved at step" in stdout
     index = json.loads((tmp_path / "run" / "checkpoints" / "index.json").read_text(encoding="utf-8"))

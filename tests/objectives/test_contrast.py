@@ -146,7 +146,7 @@ def test_two_ranks_equal_one_process(tmp_path, negatives):
         subprocess.Popen([sys.executable, "-c", RANK, str(r), str(tmp_path / "meet"), negatives, str(tmp_path / "out")])
         for r in (0, 1)
     ]
-    assert [r.wait(timeout=120) for r in ranks] == [0, 0]
+    assert [r.wait(timeout=300) for r in ranks] == [0, 0]
     (loss_0, gradient_0), (loss_1, gradient_1) = (torch.load(tmp_path / f"out{r}") for r in (0, 1))
     torch.manual_seed(0)
     vectors = torch.randn(10, 6, dtype=torch.double).requires_grad_()
