@@ -49,7 +49,8 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("bert", {"type": "mlm", "switch": 0.5}, {}),
     ("bert", {"type": "sbo"}, {}),
     ("albert", {"type": "sbo", "unit": "word"}, {}),
-    ("bert", {"type": "mlm", "unit": "ngram", "random_from": "language", "frequency": 0.5}, {}),
+    ("bert", {"type": "mlm", "unit": "word", "random_from": "language", "frequency": 0.5}, {}),
+    ("bert", {"type": "mlm", "unit": "ngram"}, {}),
     ("albert", {"type": "mlm"}, {"sharing": "ffn", "embedding_size": 32}),
 ]
 
