@@ -361,3 +361,30 @@ def test_held_out_of_ranking_has_no_bits(parts, shard_folder, hf_tokenizer):
     assert {"en", "fi"} < set(found.losses["contrast"]) <= set(stream.languages)
     assert found.bits_per_character == {}
     assert model.training
+
+
+def test_what_was_drawn_is_logged_per_language(parts, tmp_path):
+    """At an evaluation the tokens of each language so far, also of the steps before a resume: a count over batches."""
+    recipe = TrainRecipe(**RECIPE | {"evaluate_every": 4})
+
+    def evaluate(model) -> HeldOut:
+        return HeldOut({"mlm": {"en": 1.0}})
+
+    def stop(progress):
+        if progress.step == 6:
+            raise KeyboardInterrupt
+
+    with run_of(tmp_path) as run, pytest.raises(KeyboardInterrupt):
+        train(parts.model(), parts.tokenizer, parts.stream, only(parts.mlm), recipe, seed=7, run=run,
+              evaluate=evaluate, on_step=stop)  # fmt: skip
+    with run_of(tmp_path) as run:
+        train(parts.model(), parts.tokenizer, parts.stream, only(parts.mlm), recipe, seed=7, run=run, evaluate=evaluate)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    for step in (4, 8):
+        expected = dict.fromkeys(parts.languages, 0)
+        for t in range(step):
+            batch = parts.stream.batch(t)
+            for i in batch.languages_BL[batch.segments_BL > 0].tolist():
+                expected[parts.languages[i]] += 1
+        assert rows[step - 1]["drawn_tokens"] == expected
+    assert "drawn_tokens" not in rows[4]

@@ -22,7 +22,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -120,6 +120,8 @@ class _State:
     best: float = math.inf
     best_step: int = 0
     stale: int = 0
+    drawn: list[int] = field(default_factory=list)
+    """Tokens seen since the run began, by index of the language."""
 
 
 Prepared = list[tuple[Part, Batch, Targets]]
@@ -400,6 +402,7 @@ def train(
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 state.step += 1
+                _count_languages(state, prepared)
                 seen = sum(batch.tokens for _, batch, _ in prepared)
                 room = sum(batch.tokens_BL.numel() for _, batch, _ in prepared)
                 tokens += seen
@@ -422,7 +425,7 @@ def train(
                 )
                 last_report, tokens_then = now, tokens
                 if run:
-                    run.log(_row(progress, float(norm), recipe.lr * factor))
+                    run.log(_row(progress, float(norm), recipe.lr * factor, state, getattr(source, "languages", ())))
                 if on_step:
                     on_step(progress)
                 tired, stop = _tired(state, recipe), asked_to_stop()
@@ -482,7 +485,14 @@ def _note_best(state: _State, held_out: HeldOut) -> None:
         state.stale += 1
 
 
-def _row(progress: Progress, norm: float, rate: float) -> dict[str, Any]:
+def _count_languages(state: _State, prepared: Prepared) -> None:
+    for _, batch, _ in prepared:
+        counts = torch.bincount(batch.languages_BL[batch.segments_BL > 0], minlength=len(state.drawn)).tolist()
+        before = state.drawn + [0] * (len(counts) - len(state.drawn))
+        state.drawn = [a + b for a, b in zip(before, counts, strict=True)]
+
+
+def _row(progress: Progress, norm: float, rate: float, state: _State, languages: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "step": progress.step,
         "loss": {k: round(v, 6) for k, v in progress.losses.items()},
@@ -494,4 +504,7 @@ def _row(progress: Progress, norm: float, rate: float) -> dict[str, Any]:
     if progress.held_out is not None:
         row["held_out"] = progress.held_out.losses
         row["bits_per_character"] = progress.held_out.bits_per_character
+        if languages:
+            drawn = state.drawn + [0] * (len(languages) - len(state.drawn))
+            row["drawn_tokens"] = dict(zip(languages, drawn, strict=True))
     return row
