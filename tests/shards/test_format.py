@@ -336,3 +336,6 @@ def test_encode_and_read_any_units(units, size, tmp_path_factory):
     groups = {tuple(shard.translations(i).tolist()) for i in range(shard.header.units)} - {()}
     assert sorted(sorted(read[i] for i in group) for group in groups) == expected
     assert shard.linked_counts.sum() == sum(map(len, expected))
+    for first, count, linked in zip(shard.language_starts, shard.unit_counts, shard.linked_counts, strict=False):
+        found = [len(shard.translations(i)) > 0 for i in range(first, first + count)]
+        assert found == [True] * linked + [False] * (count - linked)

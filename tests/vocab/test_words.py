@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import Unigram
 
 from interlingua.errors import VocabularyError
 from interlingua.languages import language
@@ -116,6 +118,32 @@ def test_bytes_of_one_character_start_once(bpe_tokenizer, byte_bpe_tokenizer) ->
             assert found.sum() == 2
             (found,) = WordStarts(tokenizer)([encoding.ids], ["🦖 x"], "th", offsets)
             assert found.sum() == 2
+
+
+def test_wide_spaces_inside_tokens() -> None:
+    """A token that opens with a space of several bytes starts a word where its letter does, by hand."""
+    pieces = ["<unk>", "\u3000神", "\u00a0a", "\u3000", " b", "c"]
+    tokenizer = Tokenizer(Unigram([(piece, -1.0) for piece in pieces], 0))
+    for lang in ("en", "ja"):
+        (found,) = WordStarts(tokenizer)([[1, 2, 3, 4, 5]], None, lang)
+        assert found.tolist() == [True, True, False, True, False]
+
+
+def test_characters_cut_anywhere(bpe_tokenizer) -> None:
+    """Bytes that are no whole characters, by hand: a letter where one would begin, nothing at the later bytes."""
+    spelled = [["<0x80>"], ["<0xE3>"], ["<0xE3>", "<0x81>", "a"], ["a", "<0xC3>"], ["<0xF0>", "<0xE3>"]]
+    rows = [[bpe_tokenizer.token_to_id(token) for token in row] for row in spelled]
+    found = [row.tolist() for row in WordStarts(bpe_tokenizer)(rows, None, "en")]
+    assert found == [[False], [True], [True, False, False], [True, False], [True, False]]
+
+
+def test_rows_end_to_end(tokenizer, tiny_texts) -> None:
+    """Rows laid end to end give what each row gives alone."""
+    rows = [e.ids for e in tokenizer.encode_batch(tiny_texts["en"][:20])] + [[], [5]]
+    starts = WordStarts(tokenizer)
+    found = starts.of_rows(np.concatenate(rows).astype(np.int64), np.array([len(row) for row in rows]), "en")
+    alone = [flag for row in rows for flag in starts([row], None, "en")[0].tolist()]
+    assert found.tolist() == alone
 
 
 def test_token_bytes_spell_the_text(tokenizer, tiny_texts) -> None:

@@ -24,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,9 @@ def fingerprint(tokenizer: Tokenizer) -> str:
 
 def encode_shard(units: Sequence[Unit], languages: int, vocabulary_size: int) -> bytes:
     """Serialise units to one shard file's bytes (see the module's head for the layout)."""
-    order = sorted(range(len(units)), key=lambda i: (units[i].language, units[i].group < 0))
+    sizes = Counter(unit.group for unit in units)
+    alone = [unit.group < 0 or sizes[unit.group] == 1 for unit in units]
+    order = sorted(range(len(units)), key=lambda i: (units[i].language, alone[i]))
     units = [units[i] for i in order]
     members: dict[int, list[int]] = {}
     for i, unit in enumerate(units):
@@ -116,9 +119,8 @@ def encode_shard(units: Sequence[Unit], languages: int, vocabulary_size: int) ->
     group = np.zeros(len(units), dtype=np.uint32)
     for number, rows in enumerate(groups, start=1):
         group[rows] = number
-    counts = np.zeros((languages, 2), dtype=np.uint64)
-    for i, unit in enumerate(units):
-        counts[unit.language] += np.array([group[i] > 0, 1], dtype=np.uint64)
+    language = np.array([unit.language for unit in units], dtype=np.int64)
+    counts = np.stack([np.bincount(of, minlength=languages) for of in (language[group > 0], language)], axis=1)
     lengths = np.array([len(unit.tokens) for unit in units], dtype=np.uint64)
     token_bytes = 2 if vocabulary_size <= 1 << 16 else 4
     header = ShardHeader(

@@ -131,8 +131,11 @@ class _Worker:
         for batch in _batches(texts):
             encoded = self.tokenizer.encode_batch_fast(texts[batch], add_special_tokens=False)
             ids_list = [encoding.ids for encoding in encoded]
-            for ids, starts in zip(ids_list, self.word_starts(ids_list, None, lang), strict=True):
-                yield np.array(ids, dtype=np.uint32), starts
+            lengths = np.fromiter(map(len, ids_list), dtype=np.int64, count=len(ids_list))
+            ids = np.fromiter(itertools.chain.from_iterable(ids_list), dtype=np.int64, count=int(lengths.sum()))
+            starts = self.word_starts.of_rows(ids, lengths, lang)
+            for first, last in itertools.pairwise([0, *np.cumsum(lengths).tolist()]):
+                yield ids[first:last], starts[first:last]
 
     def units(self, block: Sequence[Document | Parallel]) -> tuple[dict[str, list[Unit]], dict[str, int]]:
         """Units of a block by split, and counts of what was split, cut or empty."""

@@ -4,7 +4,7 @@ Token ids flow in; boolean arrays flow out, True where a token starts a word in 
 Whole-word masking, tagging and the vocabulary report all ask here.
 
 Decision: the tokens' own text is concatenated and the word rule runs over it, so that one code path serves WordPiece
-(``##``), Metaspace (``▁``), byte-level BPE (``Ġ``), ``</w>`` suffixes and byte fallback, several million tokens a
+(``##``), Metaspace (``▁``), byte-level BPE (``Ġ``), ``</w>`` suffixes and byte fallback, about ten million tokens a
 second, without offsets. Price: the tokens' text is the *normalised* text. For languages without spaces, whose model
 looks at the characters around, the words are therefore taken from the original text by offsets where both are given.
 
@@ -14,6 +14,7 @@ the later bytes of a character that is spelled in bytes.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ __all__ = ["AlignedWords", "WordStarts", "align_words", "fast_tokenizer", "token
 Offsets = Sequence[tuple[int, int]]
 
 _SPACE = 0x20
+_END = np.frombuffer(SEPARATOR.encode(), dtype=np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,13 @@ class WordStarts:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokens = token_bytes(tokenizer)
+        # All tokens three times over, as each can be written: as it is, after a space, after a `SEPARATOR`.
+        data, at = self._tokens.data, self._tokens.first[:-1]
+        ways = [data, np.insert(data, at, _SPACE), np.insert(data, np.repeat(at, len(SEPARATOR)), 0)]
+        self._ways = np.concatenate(ways)
+        self._way_first = np.array([0, len(ways[0]), len(ways[0]) + len(ways[1])])
+        self._before = np.array([0, 1, len(SEPARATOR)])
+        self._characters, self._visible = _characters(self._tokens)
 
     def __call__(
         self,
@@ -206,19 +215,23 @@ class WordStarts:
             raise VocabularyError(f"{len(texts)} texts for {len(ids_list)} rows of ids", expected="one text a row")
         if offsets is not None and [len(row) for row in offsets] != [len(row) for row in ids_list]:
             raise VocabularyError("offsets and ids of different length", expected="one (first, last) a token")
-        lengths = np.fromiter((len(row) for row in ids_list), dtype=np.int64, count=len(ids_list))
-        ids = np.fromiter((number for row in ids_list for number in row), dtype=np.int64, count=int(lengths.sum()))
-        if len(ids) and not (ids.min() >= 0 and ids.max() < len(self._tokens.special)):
-            wrong = ids.max() if ids.max() >= len(self._tokens.special) else ids.min()
-            raise VocabularyError(f"token id {int(wrong)!r}", expected=f"0 to {len(self._tokens.special) - 1}")
+        lengths = np.fromiter(map(len, ids_list), dtype=np.int64, count=len(ids_list))
+        ids = np.fromiter(itertools.chain.from_iterable(ids_list), dtype=np.int64, count=int(lengths.sum()))
         spans = None
         if offsets is not None:
             spans = np.array([span for row in offsets for span in row], dtype=np.int64).reshape(-1, 2)
         if texts is not None and spans is not None and not language(lang).spaced:
+            self._check(ids)
             starts = self._by_offsets(ids, lengths, texts, lang, spans)
         else:
-            starts = self._by_token_text(ids, lengths, lang, spans)
-        return np.split(starts, np.cumsum(lengths)[:-1]) if len(lengths) else []
+            starts = self.of_rows(ids, lengths, lang, spans)
+        ends = np.cumsum(lengths).tolist()
+        return [starts[first:last] for first, last in itertools.pairwise([0, *ends])]
+
+    def _check(self, ids: NDArray[np.int64]) -> None:
+        if len(ids) and not (ids.min() >= 0 and ids.max() < len(self._tokens.special)):
+            wrong = ids.max() if ids.max() >= len(self._tokens.special) else ids.min()
+            raise VocabularyError(f"token id {int(wrong)!r}", expected=f"0 to {len(self._tokens.special) - 1}")
 
     def _by_offsets(
         self,
@@ -241,38 +254,40 @@ class WordStarts:
         found[order[1:][seen[order[1:]] == seen[order[:-1]]]] = False
         return found
 
-    def _by_token_text(
-        self, ids: NDArray[np.int64], lengths: NDArray[np.int64], lang: str, spans: NDArray[np.int64] | None
+    def of_rows(
+        self, ids: NDArray[np.int64], lengths: NDArray[np.int64], lang: str, spans: NDArray[np.int64] | None = None
     ) -> NDArray[np.bool_]:
+        """Find the word starts of rows laid end to end, by the tokens' own text.
+
+        Args:
+            ids: token ids of all rows, [N].
+            lengths: tokens of each row, [number of rows].
+            lang: language tag of all of them.
+            spans: (first, last) character of each token in its text, or None, [N, 2].
+
+        Returns:
+            True where a token starts a word, [N].
+
+        Raises:
+            LanguageError: the tag is unknown.
+            VocabularyError: an id outside the vocabulary.
+        """
+        self._check(ids)
         tokens = self._tokens
-        count = len(ids)
-        if count == 0:
-            return np.zeros(0, dtype=np.bool_)
-        row_first = np.zeros(count, dtype=np.bool_)
-        begins = np.cumsum(lengths) - lengths
-        row_first[begins[lengths > 0]] = True
-        space = self._space_before(ids, row_first, spans)
+        row_first = np.zeros(len(ids), dtype=np.bool_)
+        row_first[(np.cumsum(lengths) - lengths)[lengths > 0]] = True
         # A special token parts words as the end of a text does, and so does the beginning of a row.
         apart = row_first | tokens.special[ids]
-        # Each token is written as [separator or space] + its bytes into one buffer.
-        width = tokens.first[ids + 1] - tokens.first[ids]
-        extra = np.where(apart, len(SEPARATOR), space.astype(np.int64))
-        ends = np.cumsum(width + extra)
-        at = ends - width
-        buffer = np.full(int(ends[-1]) + len(SEPARATOR), 0, dtype=np.uint8)
-        spaced = np.flatnonzero((extra == 1) & ~apart)
-        buffer[at[spaced] - 1] = _SPACE
-        source = np.repeat(tokens.first[ids] - at, width) + _ranges(at, width)
-        buffer[_ranges(at, width)] = tokens.data[source]
-        codes, place = _decode(buffer)
-        starts = np.zeros(len(buffer), dtype=np.bool_)
-        starts[place[word_start_codes(codes, lang)]] = True
-        # The first visible byte of each token.
-        invisible = np.zeros(len(buffer), dtype=np.bool_)
-        invisible[place[is_space(codes)]] = True
-        visible = np.append(np.flatnonzero(~invisible), len(buffer))
-        seen = visible[np.searchsorted(visible, at)]
-        result: NDArray[np.bool_] = (seen < ends) & starts[np.minimum(seen, len(buffer) - 1)]
+        way = np.where(apart, 2, self._space_before(ids, row_first, spans))
+        before = self._before[way]
+        width = tokens.first[ids + 1] - tokens.first[ids] + before
+        ends = np.cumsum(width)
+        source = np.repeat(self._way_first[way] + tokens.first[ids] + before * ids - ends + width, width)
+        source += np.arange(len(source))
+        codes = _decode(np.append(self._ways[source], _END))
+        characters, visible = self._characters[ids], self._visible[ids]
+        seen = np.cumsum(characters + before) - characters + visible
+        result: NDArray[np.bool_] = word_start_codes(codes, lang)[seen] & (visible < characters)
         return result
 
     def _space_before(
@@ -303,21 +318,35 @@ class WordStarts:
         return isolated
 
 
-def _ranges(first: NDArray[np.int64], width: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Concatenate ``arange(first[i], first[i] + width[i])``, [sum of width]."""
-    ends = np.cumsum(width)
-    return np.arange(int(ends[-1]) if len(ends) else 0) + np.repeat(first - ends + width, width)
-
-
-def _decode(buffer: NDArray[np.uint8]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Decode UTF-8 leniently.
+def _characters(tokens: TokenBytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count what a token adds to a text.
 
     Returns:
-        Code points and the place of the first byte of each. Bytes that are not UTF-8 (a character cut by truncation)
-        give a letter, since that is what they mostly were.
+        Characters that begin in each token, and the number of those before the first visible one (all of them where
+        none is, or where the token opens in the middle of a character), [V] each.
     """
-    continuation = (buffer & 0xC0) == 0x80
-    place = np.flatnonzero(~continuation)
+    begins = (tokens.data & 0xC0) != 0x80
+    until = np.concatenate([[0], np.cumsum(begins)])
+    characters = until[tokens.first[1:]] - until[tokens.first[:-1]]
+    # A zero byte before each token, so that none completes the character that the one before it leaves open.
+    codes = _decode(np.insert(tokens.data, tokens.first[:-1], 0))
+    firsts = until[tokens.first[:-1]] + np.arange(1, len(characters) + 1)
+    visible = np.append(np.flatnonzero(~is_space(codes)), len(codes))
+    before = visible[np.searchsorted(visible, firsts)] - firsts
+    opens = np.append(begins, True)[tokens.first[:-1]]
+    return characters, np.where(opens, np.minimum(before, characters), characters)
+
+
+def _decode(buffer: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Decode UTF-8 leniently, into one code point for every byte that begins a character.
+
+    Bytes that are not UTF-8 (a character cut by truncation) give a letter, since that is what they mostly were.
+    """
+    try:
+        return np.frombuffer(buffer.tobytes().decode().encode("utf-32-le"), dtype="<u4")
+    except UnicodeDecodeError:
+        pass
+    place = np.flatnonzero((buffer & 0xC0) != 0x80)
     lead = buffer[place].astype(np.uint32)
     padded = np.append(buffer, np.zeros(3, dtype=np.uint8)).astype(np.uint32)
     second, third, fourth = (padded[place + step] & 0x3F for step in (1, 2, 3))
@@ -329,7 +358,7 @@ def _decode(buffer: NDArray[np.uint8]) -> tuple[NDArray[np.uint32], NDArray[np.i
     length = np.diff(np.append(place, len(buffer)))
     wanted = np.where(four, 4, np.where(three, 3, np.where(two, 2, 1)))
     codes[(length != wanted) | (codes >= 0x110000)] = ord("A")
-    return codes, place
+    return codes
 
 
 def word_start_tokens(
