@@ -52,6 +52,8 @@ def test_the_keyboards_interrupt_is_130(tmp_path: Path, recipe_file: Path) -> No
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        # A shell that runs the tests in the background has them ignore the keyboard; the run must not inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     wait_for_steps(tmp_path / "run", process)
     process.send_signal(signal.SIGINT)
