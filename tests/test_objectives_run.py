@@ -52,6 +52,9 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("bert", {"type": "mlm", "unit": "word", "random_from": "language", "frequency": 0.5}, {}),
     ("bert", {"type": "mlm", "unit": "ngram"}, {}),
     ("albert", {"type": "mlm"}, {"sharing": "ffn", "embedding_size": 32}),
+    ("bert", {"type": "nsp"}, {}),
+    ("bert", {"type": "nsp", "negatives": "either", "unit": "word"}, {}),
+    ("albert", {"type": "sop"}, {}),
 ]
 
 
@@ -71,13 +74,22 @@ def recipe_for(
     return load_recipe(tree, PretrainRecipe)
 
 
+def chapters(lines: list[str]) -> list[str]:
+    """The rows of a multi-parallel file with the chapter as document."""
+    rows = [line.split("\t") for line in lines]
+    return ["\t".join([rows[0][0], "document", *rows[0][1:]]),
+            *("\t".join([row[0], row[0].rsplit(".", 1)[0], *row[1:]]) for row in rows[1:])]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Vocabulary with sentinels, shards of the verses, and a lexicon."""
     folder = tmp_path_factory.mktemp("objectives")
+    verses = folder / "verses.tsv"
+    verses.write_text("\n".join(chapters(VERSES.read_text(encoding="utf-8").splitlines())), encoding="utf-8")
     tree = {
         "name": "first",
-        "data": {"parallel": [str(VERSES)], "held_out": 0.1},
+        "data": {"parallel": [str(verses)], "held_out": 0.1},
         "vocab": {"size": 2500, "sentinels": 40},
         "model": SMALL | {"layers": 1},
         "train": TRAIN | {"steps": 1},
@@ -123,6 +135,7 @@ def test_loss_falls_and_the_checkpoint_opens(row, prepared, tmp_path):
         ("bert", {"type": "denoise"}, {}, "seq2seq head"),
         ("t5", {"type": "mlm"}, {}, "masked head"),
         ("bert", {"type": "rtd"}, {}, "discriminator head"),
+        ("xlm-roberta", {"type": "sop"}, {}, "pretraining head"),
         ("bert", {"type": "simcse"}, {}, "without dropout"),
         ("gpt2", {"type": "clm", "context": 128}, {}, "context = 128"),
         ("xlm", {"type": "clm", "context": 8}, {"feed_forward": None}, "keeps no keys"),
@@ -143,9 +156,11 @@ def test_two_heads_in_one_run_are_refused(prepared):
         check_pretrain(both)
 
 
-def test_what_an_objective_lacks_is_refused():
-    """Sentinels with a vocabulary to be trained without them; switching without lexicons; TLM without pairs."""
-    texts = {"texts": [{"path": str(VERSES), "lang": "en"}]}
+def test_what_an_objective_lacks_is_refused(tmp_path):
+    """Sentinels, lexicons, pairs, documents of more than one text."""
+    lines = tmp_path / "lines.txt"
+    lines.write_text("One text.\n\nAnother one.\nAnd a third.\n", encoding="utf-8")
+    texts = {"texts": [{"path": str(lines), "lang": "en"}]}
 
     def check(objective: dict[str, Any], **model: Any) -> None:
         tree = {"data": texts, "model": SMALL | model, "objectives": [objective], "train": TRAIN}
@@ -157,6 +172,17 @@ def test_what_an_objective_lacks_is_refused():
         check({"type": "mlm", "switch": 0.2})
     with pytest.raises(RecipeError, match="without translations"):
         check({"type": "tlm"})
+    for order in ("nsp", "sop"):
+        with pytest.raises(RecipeError, match=f"'{order}' on single texts"):
+            check({"type": order})
+        long = "word " * 300
+        for suffix, text in (("txt", long), ("jsonl", json.dumps({"text": "a", "document": 1}) + "\n" + json.dumps(
+                {"text": "b", "document": 1}))):  # fmt: skip
+            (tmp_path / f"documents.{suffix}").write_text(text, encoding="utf-8")
+            good = {"texts": [{"path": str(tmp_path / f"documents.{suffix}"), "lang": "en"}]}
+            check_pretrain(load_recipe(
+                {"data": good, "model": SMALL, "objectives": [{"type": "nsp"}], "train": TRAIN}, PretrainRecipe
+            ))  # fmt: skip
     with pytest.raises(RecipeError, match="stands alone"):
         check({"type": "denoise", "noise": [{"kind": "spans"}, {"kind": "mask"}]}, family="t5")
 

@@ -8,6 +8,7 @@ corpus of any size. Price: the corpus is read twice, once for the vocabulary and
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ from interlingua.text.documents import UNDETERMINED, Document, read_documents
 from interlingua.text.lines import ReadReport
 from interlingua.text.pairs import Parallel, read_moses, read_pairs, read_parallel
 
-__all__ = ["CorpusSample", "corpus_items", "corpus_languages", "sample_corpus"]
+__all__ = ["CorpusSample", "corpus_items", "corpus_languages", "holds_documents", "sample_corpus"]
 
 
 # The sample may outgrow its size by so much before it is thinned out: each thinning looks at all of it.
@@ -58,7 +59,8 @@ def corpus_items(data: DataRecipe, report: ReadReport | None = None) -> Iterator
         )
     report = report if report is not None else ReadReport()
     for source in data.texts:
-        for document in read_documents(resolve(source.path), source.lang, report=report):
+        path = resolve(source.path)
+        for document in read_documents(path, source.lang, paragraphs=source.paragraphs, report=report):
             if document.lang == UNDETERMINED:
                 raise LanguageError(
                     f"a text without a language: {document.text[:40]!r}",
@@ -76,6 +78,26 @@ def corpus_items(data: DataRecipe, report: ReadReport | None = None) -> Iterator
             yield Parallel(str(number), {row.source_lang: row.source, row.target_lang: row.target})
     for path in data.parallel:
         yield from read_parallel(resolve(path), report=report)
+
+
+def holds_documents(data: DataRecipe, *, look: int = 2_000) -> bool:
+    """Whether some of the first texts of a source is a document of more than one unit.
+
+    Args:
+        data: the sources.
+        look: texts of each source that are looked at.
+    """
+    sources = [data.model_copy(update={"texts": (source,), "pairs": (), "parallel": ()}) for source in data.texts]
+    sources += [data.model_copy(update={"texts": (), "pairs": (), "parallel": (path,)}) for path in data.parallel]
+    for source in sources:
+        for item in itertools.islice(corpus_items(source), look):
+            # A word is a token at least; where words are not spaced, a token is rarely more than four characters.
+            long = isinstance(item, Document) and (
+                len(item.text.split()) > data.unit_tokens or len(item.text.encode()) > 12 * data.unit_tokens
+            )
+            if item.continues or long:
+                return True
+    return False
 
 
 def corpus_languages(data: DataRecipe) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlingua.corpus import corpus_items, corpus_languages, sample_corpus
+from interlingua.corpus import corpus_items, corpus_languages, holds_documents, sample_corpus
 from interlingua.errors import RecipeError
 from interlingua.recipe import (
     CLMRecipe,
@@ -21,9 +21,11 @@ from interlingua.recipe import (
     DataRecipe,
     DenoiseRecipe,
     MaskingRecipe,
+    NSPRecipe,
     PhaseRecipe,
     PretrainRecipe,
     SimCSERecipe,
+    SOPRecipe,
     TLMRecipe,
     VocabRecipe,
 )
@@ -103,6 +105,15 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
             where="objectives",
             next_step="add translation pairs, or use mlm alone",
         )
+    ordered = [o.type for o in learnt if isinstance(o, (NSPRecipe, SOPRecipe))]
+    if ordered and not (_following(data.shards) if data.shards else holds_documents(data)):
+        raise RecipeError(
+            f"objective {ordered[0]!r} on single texts: none goes on with another",
+            expected="documents of more than one text",
+            where="data",
+            next_step="name documents in the input (a field `document`, or paragraphs: true for txt), or make "
+            "data.unit_tokens smaller, so that long texts are divided",
+        )
     if train.row_length > model.positions:
         raise RecipeError(
             f"train.row_length = {train.row_length} with model.positions = {model.positions}",
@@ -158,6 +169,14 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
                 where="vocab.sentinels",
                 next_step="set vocab.sentinels=100",
             )
+
+
+def _following(shards: Path) -> bool:
+    """Whether finished shards hold units that go on with the unit before them."""
+    from interlingua.shards.read import ShardSet
+
+    found = ShardSet(shards / "train", verify=False)
+    return any(found.count(lang, "following") for lang in found.languages)
 
 
 def train_vocabulary_stage(recipe: VocabRecipe, data: DataRecipe, folder: Path, *, seed: int, say: Say) -> Path:

@@ -82,6 +82,8 @@ class TextSource(Recipe):
     """txt, jsonl[.gz|.zst], parquet, tsv[.zst]."""
     lang: str | None = None
     """Language tag; needed unless every row has its own."""
+    paragraphs: bool = False
+    """txt: lines up to the next blank one are the parts of one document (other formats have a field `document`)."""
 
     @field_validator("lang")
     @classmethod
@@ -385,6 +387,26 @@ class RTDRecipe(MaskingRecipe):
     """Lambda: weight of the detection loss."""
 
 
+class NSPRecipe(MaskingRecipe):
+    """Masked language modelling over two texts, and whether the second follows the first (BERT)."""
+
+    type: Literal["nsp"] = "nsp"
+    """Which objective."""
+    negatives: Literal["other", "same", "either"] = "other"
+    """Where wrong second texts come from: another document (BERT), elsewhere in the same one, or either as often."""
+    order_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the order's loss; 0: pairs are read, their order is not asked for."""
+
+
+class SOPRecipe(MaskingRecipe):
+    """Masked language modelling over two texts that follow one another, and whether they were swapped (ALBERT)."""
+
+    type: Literal["sop"] = "sop"
+    """Which objective."""
+    order_weight: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the order's loss; 0: pairs are read, their order is not asked for."""
+
+
 class NoiseRecipe(Recipe):
     """One way to damage a text."""
 
@@ -427,6 +449,8 @@ ObjectiveRecipe = Annotated[
     | CLMRecipe
     | PLMRecipe
     | RTDRecipe
+    | NSPRecipe
+    | SOPRecipe
     | DenoiseRecipe,
     Field(discriminator="type"),
 ]

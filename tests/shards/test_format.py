@@ -6,6 +6,7 @@ import gc
 import itertools
 import json
 import shutil
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from interlingua.errors import LanguageError, RunError, ShardError, VocabularyError
 from interlingua.shards.format import Shard, Unit, encode_shard, fingerprint
 from interlingua.shards.read import ShardSet
-from interlingua.shards.write import _batches, write_shards
+from interlingua.shards.write import tokenizer_batches, write_shards
 from interlingua.text.documents import Document
 from interlingua.text.pairs import Parallel
 from interlingua.vocab.words import WordStarts
@@ -80,9 +81,9 @@ def test_groups_are_intact(shard_folder, tiny_parallel, hf_tokenizer):
     seen = 0
     for split in ("train", "held-out"):
         shards = ShardSet(shard_folder / split)
-        assert shards.count("en", linked=True) == shards.count("en")
-        for number in range(shards.count("en", linked=True)):
-            at = shards.unit("en", number, linked=True)
+        assert shards.count("en", "linked") == shards.count("en")
+        for number in range(shards.count("en", "linked")):
+            at = shards.unit("en", number, "linked")
             verse = by_text[hf_tokenizer.decode(at.shard.tokens(at.unit))]
             others = shards.translations(at)
             assert sorted(shards.languages[o.language] for o in others) == sorted(set(verse) - {"en"})
@@ -235,7 +236,7 @@ def test_batches_hold_every_text_in_order(lengths, size):
     texts = ["x" * length for length in lengths]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("interlingua.shards.write._BATCH", size)
-        batches = [texts[batch] for batch in _batches(texts)]
+        batches = [texts[batch] for batch in tokenizer_batches(texts)]
     assert list(itertools.chain(*batches)) == texts
     assert all(len(batch) >= 64 for batch in batches[:-1])
     if max(lengths) <= size // 64:
@@ -275,7 +276,7 @@ def test_empty_texts_are_counted(tmp_path, hf_tokenizer):
     report = write_shards(tmp_path / "out", items, hf_tokenizer, ["de", "en"], held_out=0.0)
     assert (report.empty, report.units["train"], report.units["held-out"]) == (2, 4, 0)
     shards = ShardSet(tmp_path / "out" / "train")
-    assert (shards.count("en"), shards.count("en", linked=True)) == (3, 1)
+    assert (shards.count("en"), shards.count("en", "linked")) == (3, 1)
 
 
 def test_long_documents_are_split_and_long_translations_cut(tmp_path, hf_tokenizer):
@@ -339,3 +340,55 @@ def test_encode_and_read_any_units(units, size, tmp_path_factory):
     for first, count, linked in zip(shard.language_starts, shard.unit_counts, shard.linked_counts, strict=False):
         found = [len(shard.translations(i)) > 0 for i in range(first, first + count)]
         assert found == [True] * linked + [False] * (count - linked)
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 5)), min_size=1, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_units_that_go_on_with_the_one_before(runs):
+    """Whatever documents there are, each of their units but the first is found once, and its document around it."""
+    languages, expected, units = 3, {i: [] for i in range(3)}, []
+    for number, (language, size) in enumerate(runs):
+        units += [Unit(np.array([number, part]), np.ones(2, bool), language, 1, -1, number) for part in range(size)]
+        expected[language] += [(number, part) for part in range(1, size)]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.shard"
+        path.write_bytes(encode_shard(units, languages, 1000))
+        shard = Shard(path)
+        for language in range(languages):
+            count = int(shard.unit_counts[language] - shard.document_counts[language])
+            found = [shard.following(language, i) for i in range(count)]
+            assert [tuple(shard.tokens(u).tolist()) for u in found] == expected[language]
+            for unit in found:
+                number, part = shard.tokens(unit).tolist()
+                assert [tuple(shard.tokens(u).tolist()) for u in shard.document(unit)] == [
+                    (number, p) for p in range(runs[number][1])
+                ]
+                assert unit - part == shard.document(unit).start
+
+
+def test_documents_reach_the_shards(tmp_path, hf_tokenizer):
+    """Parts of long texts, paragraphs of a file, verses of a chapter: all of a document in one split, in order."""
+    long = document(" ".join(f"word{i}" for i in range(200)))
+    lines = [Document(f"line {i}", "en", "x", i, continues=i not in {0, 7}) for i in range(20)]
+    verses = [Parallel(str(i), {"en": f"verse {i}", "fi": f"jae {i}"}, continues=i > 0) for i in range(5)]
+    write_shards(tmp_path, [long, *lines, document("alone"), *verses], hf_tokenizer, ["en", "fi"], unit_tokens=30,
+                 held_out=0.3)  # fmt: skip
+    found = []
+    for split in ("train", "held-out"):
+        shards = ShardSet(tmp_path / split)
+        for lang in shards.languages:
+            starts = {}
+            for number in range(shards.count(lang)):
+                at = shards.unit(lang, number)
+                run = at.shard.document(at.unit)
+                starts[run.start] = " | ".join(hf_tokenizer.decode(at.shard.tokens(u)) for u in run)
+            found += starts.values()
+    assert sorted(text.replace(" | ", " ") for text in found if text.startswith("word")) == [long.text]
+    rest = sorted(text for text in found if not text.startswith("word"))
+    assert rest == sorted([
+        "alone",
+        " | ".join(f"jae {i}" for i in range(5)),
+        " | ".join(f"verse {i}" for i in range(5)),
+        " | ".join(f"line {i}" for i in range(7)),
+        " | ".join(f"line {i}" for i in range(7, 20)),
+    ])  # fmt: skip

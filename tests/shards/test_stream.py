@@ -259,3 +259,80 @@ def test_cap_holds_in_what_is_drawn(stream):
     """Natural shares with a cap: no language has more of the draws than the cap says."""
     languages, _ = stream(exponent=1.0, cap=1 / 12).plan(Layout()).draw(0, 20_000)
     assert np.bincount(languages).max() / 20_000 == pytest.approx(1 / 12, abs=0.001)
+
+
+CHAPTER = [f"Chapter {c} verse {v} says {c * 100 + v}" for c in range(30) for v in range(6)]
+
+
+@pytest.fixture
+def ordered(tmp_path, hf_tokenizer):
+    """Thirty documents of six texts over three shards, and what a text's tokens say: its chapter and verse."""
+    documents = [Document(text, "en", "made up", i, continues=i % 6 > 0) for i, text in enumerate(CHAPTER)]
+    write_shards(tmp_path, documents, hf_tokenizer, ["en"], held_out=0.0, block=66)
+    where = {
+        tuple(hf_tokenizer(text, add_special_tokens=False)["input_ids"]): divmod(i, 6) for i, text in enumerate(CHAPTER)
+    }
+
+    def pairs(t: int, wrong: str):
+        stream = Stream(ShardSet(tmp_path / "train"), hf_tokenizer, seed=5, batch_tokens=2000, row_length=128)
+        batch = stream.batch(t, Layout("ordered", wrong=wrong))
+        for number, text in enumerate(texts_of(batch)):
+            types = batch.types_BL[batch.segments_BL == number + 1].tolist()
+            cut = types.index(1)
+            assert types == [0] * cut + [1] * (len(text) - cut)
+            yield where[tuple(text[1 : cut - 1])], where[tuple(text[cut:-1])], int(batch.labels[number])
+
+    return pairs
+
+
+def test_texts_that_follow_one_another(ordered):
+    """What is labelled 0 are consecutive texts of a document; every such pair comes once an epoch."""
+    right, labels = [], []
+    for t in range(30):
+        for (chapter, verse), (other, second), label in ordered(t, "swapped"):
+            assert chapter == other
+            assert second - verse == (-1 if label else 1)
+            right.append((chapter, min(verse, second)))
+            labels.append(label)
+    epoch = 30 * 5
+    assert len(set(right[:epoch])) == epoch
+    assert abs(np.mean(labels) - 0.5) < 4 * 0.5 / len(labels) ** 0.5
+
+
+@pytest.mark.parametrize("wrong", ["other", "same", "either"])
+def test_wrong_second_texts(ordered, wrong):
+    """They come from another document, from elsewhere in this one, or from both about as often."""
+    found = [pair for t in range(30) for pair in ordered(t, wrong)]
+    for (chapter, verse), (other, second), label in found:
+        assert label or (other, second) == (chapter, verse + 1)
+    same_one = [other == chapter for (chapter, _), (other, _), label in found if label]
+    assert not any(label and other == chapter and second - verse in {0, 1}
+                   for (chapter, verse), (other, second), label in found)  # fmt: skip
+    assert 0.4 < len(same_one) / len(found) < 0.6
+    low, high = {"other": (0, 0), "same": (1, 1), "either": (0.4, 0.6)}[wrong]
+    assert low <= np.mean(same_one) <= high
+
+
+def test_documents_of_one_text_have_no_order(stream):
+    """The verses of the tiny shards are documents of their own."""
+    with pytest.raises(ShardError, match="no documents of more than one text"):
+        stream().batch(0, Layout("ordered"))
+
+
+def test_a_language_of_one_document(tmp_path, hf_tokenizer):
+    """Wrong second texts cannot come from another: they come from this one, and a document of two is swapped."""
+    for name, count in (("six", 6), ("two", 2)):
+        documents = [Document(text, "en", "made up", i, continues=i > 0) for i, text in enumerate(CHAPTER[:count])]
+        write_shards(tmp_path / name, documents, hf_tokenizer, ["en"], held_out=0.0)
+        shards = ShardSet(tmp_path / name / "train")
+        batch = Stream(shards, hf_tokenizer, seed=5, batch_tokens=4000, row_length=128).batch(
+            0, Layout("ordered", wrong="other")
+        )
+        units = [tuple(hf_tokenizer(text, add_special_tokens=False)["input_ids"]) for text in CHAPTER]
+        gaps = set()
+        for number, text in enumerate(texts_of(batch)):
+            cut = batch.types_BL[batch.segments_BL == number + 1].tolist().index(1)
+            gap = units.index(tuple(text[cut:-1])) - units.index(tuple(text[1 : cut - 1]))
+            assert (gap == 1) == (int(batch.labels[number]) == 0)
+            gaps.add(gap)
+        assert gaps == ({1, -1} if count == 2 else {-4, -3, -2, -1, 1, 2, 3, 4, 5})

@@ -152,3 +152,41 @@ def test_any_lines_come_back(tmp_path, lines: list[str]) -> None:
     expected = [text for line in lines if (text := unicodedata.normalize("NFC", line).strip())]
     assert found == expected
     assert report.rows + report.blank == len(lines)
+
+
+DOCUMENTS = [
+    ("a", "en", 1),
+    ("b", "en", 1),
+    ("c", "en", 2),
+    ("d", "de", 2),
+    ("e", "de", 2),
+    ("f", "de", ""),
+    ("g", "de", ""),
+]
+
+
+def test_parts_of_documents(tmp_path) -> None:
+    """Rows in a run with the same document and language go on with one another, in every format that has columns."""
+    rows = [{"text": t, "lang": lang, "document": d} for t, lang, d in DOCUMENTS]
+    table = "\n".join("\t".join(str(v) for v in row) for row in [list(rows[0]), *(r.values() for r in rows)])
+    parquet = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(
+        pyarrow.table({k: [str(row[k]) for row in rows] for k in ("text", "lang", "document")}), parquet
+    )
+    for path in (
+        written(tmp_path, "a.jsonl", "\n".join(map(json.dumps, rows)).encode()),
+        written(tmp_path, "a.tsv", table.encode()),
+        parquet,
+    ):
+        found = {document.text: document.continues for document in read_documents(path)}
+        assert found == dict.fromkeys("acdfg", False) | dict.fromkeys("be", True)
+
+
+def test_paragraphs(tmp_path) -> None:
+    """Lines up to a blank one are one document; without being asked for, each line is its own."""
+    path = written(tmp_path, "a.txt", b"\none\ntwo\n \nthree\n\n\nfour\nfive")
+    found = [(d.text, d.continues) for d in read_documents(path, "en", paragraphs=True)]
+    assert found == [("one", False), ("two", True), ("three", False), ("four", False), ("five", True)]
+    assert not any(d.continues for d in read_documents(path, "en"))
+    with pytest.raises(DataError, match="paragraphs of 'a"):
+        list(read_documents(written(tmp_path, "a.jsonl", b'{"text": "x"}'), "en", paragraphs=True))

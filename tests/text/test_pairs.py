@@ -140,3 +140,11 @@ def test_every_row_is_read_or_counted(tmp_path, rows: list[tuple[str, str]]) -> 
     found = list(read_pairs(path, "en", "de", on_bad="count", report=report))
     assert len(found) == report.rows
     assert report.rows + report.blank + report.bad == len(rows)
+
+
+def test_parallel_documents(tmp_path) -> None:
+    """Rows in a run that name the same document go on with one another; an empty name is none."""
+    path = tmp_path / "a.tsv"
+    path.write_text("id\tdocument\ten\tfi\n1\tx\ta\tb\n2\tx\tc\t\n3\ty\td\te\n4\t\tf\tg\n5\t\th\ti\n", encoding="utf-8")
+    found = [(row.id, row.texts["en"], row.continues) for row in read_parallel(path)]
+    assert found == [("1", "a", False), ("2", "c", True), ("3", "d", False), ("4", "f", False), ("5", "h", False)]

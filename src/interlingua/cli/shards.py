@@ -129,7 +129,7 @@ def _manifest(split: str, shards: ShardSet) -> list[Any]:
     manifest = shards.manifest
     rows = [
         (
-            language_names(lang)[0], lang, f"{count['units']:,}", f"{shards.count(lang, linked=True):,}",
+            language_names(lang)[0], lang, f"{count['units']:,}", f"{shards.count(lang, 'linked'):,}",
             f"{count['tokens']:,}", f"{count['characters']:,}", number(count["tokens"] / max(1, count["units"]), 1),
             number(count["characters"] / max(1, count["tokens"]), 2), language_names(lang)[1],
         )

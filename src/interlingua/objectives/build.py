@@ -32,6 +32,7 @@ from interlingua.objectives.noise import (
     SpanCorruption,
     TokenMasking,
 )
+from interlingua.objectives.order import TextOrder
 from interlingua.objectives.phrases import PhraseLexicon, read_phrases
 from interlingua.objectives.plm import PermutationLM
 from interlingua.objectives.replacing import LanguageVocabulary, read_neighbours
@@ -55,10 +56,12 @@ from interlingua.recipe import (
     LexiconSource,
     MaskingRecipe,
     NoiseRecipe,
+    NSPRecipe,
     ObjectiveRecipe,
     PLMRecipe,
     RTDRecipe,
     SimCSERecipe,
+    SOPRecipe,
     SpanBoundaryRecipe,
     TLMRecipe,
 )
@@ -77,6 +80,8 @@ NEEDED: dict[str, Head] = {
     "mlm": "masked",
     "tlm": "masked",
     "sbo": "masked",
+    "nsp": "pretraining",
+    "sop": "pretraining",
     "clm": "causal",
     "plm": "permutation",
     "rtd": "discriminator",
@@ -93,6 +98,8 @@ def common_head(recipes: Sequence[ObjectiveRecipe], family: str) -> Head:
         RecipeError: two objectives need different ones.
     """
     needed = {NEEDED[r.type]: r.type for r in recipes if r.weight and r.type in NEEDED}
+    if set(needed) == {"masked", "pretraining"}:  # the second has all of the first
+        return "pretraining"
     if len(needed) > 1:
         (one, first), (other, second), *_ = needed.items()
         raise RecipeError(
@@ -197,6 +204,10 @@ class _Builder:
     def objective(self, recipe: ObjectiveRecipe) -> Objective:
         if isinstance(recipe, TLMRecipe):
             return TranslationLM(self.masking(recipe), restart_positions=recipe.restart_positions)
+        if isinstance(recipe, NSPRecipe):
+            return TextOrder(self.masking(recipe), wrong=recipe.negatives, weight=recipe.order_weight)
+        if isinstance(recipe, SOPRecipe):
+            return TextOrder(self.masking(recipe), wrong="swapped", weight=recipe.order_weight)
         if isinstance(recipe, SpanBoundaryRecipe):
             head = BoundaryHead.for_model(self.model, positions=recipe.positions, seed=self.seed)
             return SpanBoundary(self.masking(recipe), head)

@@ -2,31 +2,34 @@
 
 In: units (tokenised texts) of one block of input. Out: one file, memory-mapped when read. Decisions: units are sorted
 by language, those with a translation first, so that "unit j of language l" is an offset and the index of a whole
-corpus is a few numbers a shard; all translations of one text stand in the same shard. Price: the order of documents
-is not kept across languages (inside one language it is).
+corpus is a few numbers a shard; all translations of one text stand in the same shard. Units that follow one another
+in a document do so here. Price: the order of documents is not kept across languages (inside one language it is), and
+a document of which only some texts have translations falls in two.
 
-A file is a 64-byte header and eight arrays, each starting at a multiple of 64 bytes, little endian:
+A file is a 64-byte header and nine arrays, each starting at a multiple of 64 bytes, little endian:
 
     header      magic b"ILSHARD1", uint32 version, uint32 bytes a token (2 or 4), uint64 units, uint64 tokens,
-                uint64 languages, uint64 groups, uint64 linked units, zeros up to 64 bytes
+                uint64 languages, uint64 groups, uint64 linked units, uint64 documents
     tokens      uint16 or uint32 [tokens]      ids without special tokens
     ends        uint64 [units]                 where each unit ends in tokens
     starts      uint8 [(tokens + 7) // 8]      one bit a token, most significant first: token begins a word
     characters  uint32 [units]                 length of the text in code points
     group       uint32 [units]                 1 + number of its group in this shard; 0: no translation
-    languages   uint64 [languages, 2]          for each language of the manifest: linked units, units
+    languages   uint64 [languages, 3]          for each language of the manifest: linked units, units, documents
+    documents   uint32 [documents]             the first unit of each document; the others go on where the last ended
     group_ends  uint64 [groups]                where each group ends in group_units
     group_units uint32 [linked units]          the units of each group, in language order
 """
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import math
 import struct
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["Shard", "ShardHeader", "Unit", "encode_shard", "fingerprint"]
 
 MAGIC = b"ILSHARD1"
-VERSION = 1
-HEADER = struct.Struct("<8sII5Q")
+VERSION = 2
+HEADER = struct.Struct("<8sII6Q")
 ALIGN = 64
 
 
@@ -56,6 +59,7 @@ class Unit:
         language: index in the manifest's language list.
         characters: length of the text in code points.
         group: any integer shared by translations of one another, or -1.
+        document: any integer shared by the units of one document, which stand in its order; -1: a document alone.
     """
 
     tokens: np.ndarray
@@ -63,6 +67,7 @@ class Unit:
     language: int
     characters: int
     group: int = -1
+    document: int = -1
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class ShardHeader:
     languages: int
     groups: int
     linked: int
+    documents: int
 
     def arrays(self) -> list[tuple[str, np.dtype[np.generic], tuple[int, ...]]]:
         """Name, type and shape of the arrays, in file order."""
@@ -85,7 +91,8 @@ class ShardHeader:
             ("starts", np.dtype("u1"), ((self.tokens + 7) // 8,)),
             ("characters", np.dtype("<u4"), (self.units,)),
             ("group", np.dtype("<u4"), (self.units,)),
-            ("languages", np.dtype("<u8"), (self.languages, 2)),
+            ("languages", np.dtype("<u8"), (self.languages, 3)),
+            ("documents", np.dtype("<u4"), (self.documents,)),
             ("group_ends", np.dtype("<u8"), (self.groups,)),
             ("group_units", np.dtype("<u4"), (self.linked,)),
         ]
@@ -120,11 +127,23 @@ def encode_shard(units: Sequence[Unit], languages: int, vocabulary_size: int) ->
     for number, rows in enumerate(groups, start=1):
         group[rows] = number
     language = np.array([unit.language for unit in units], dtype=np.int64)
-    counts = np.stack([np.bincount(of, minlength=languages) for of in (language[group > 0], language)], axis=1)
+    # A document begins where anything changes that its units share, and at every unit that stands alone.
+    shared = np.array([(unit.language, group[i] > 0, unit.document) for i, unit in enumerate(units)]).reshape(-1, 3)
+    begins = np.ones(len(units), dtype=bool)
+    begins[1:] = (np.diff(shared, axis=0) != 0).any(axis=1) | (shared[1:, 2] < 0)
+    counts = np.stack(
+        [np.bincount(of, minlength=languages) for of in (language[group > 0], language, language[begins])], axis=1
+    )
     lengths = np.array([len(unit.tokens) for unit in units], dtype=np.uint64)
     token_bytes = 2 if vocabulary_size <= 1 << 16 else 4
     header = ShardHeader(
-        token_bytes, len(units), int(lengths.sum()), languages, len(groups), sum(len(rows) for rows in groups)
+        token_bytes,
+        len(units),
+        int(lengths.sum()),
+        languages,
+        len(groups),
+        sum(len(rows) for rows in groups),
+        int(begins.sum()),
     )
     empty = np.zeros(0, dtype=np.int64)
     values: dict[str, np.ndarray] = {
@@ -134,14 +153,13 @@ def encode_shard(units: Sequence[Unit], languages: int, vocabulary_size: int) ->
         "characters": np.array([unit.characters for unit in units]),
         "group": group,
         "languages": counts,
+        "documents": np.flatnonzero(begins),
         "group_ends": np.cumsum([len(rows) for rows in groups]),
         "group_units": np.array([i for rows in groups for i in rows]),
     }
     offsets, size = header.offsets()
     out = bytearray(size)
-    HEADER.pack_into(
-        out, 0, MAGIC, VERSION, token_bytes, header.units, header.tokens, languages, header.groups, header.linked
-    )
+    HEADER.pack_into(out, 0, MAGIC, VERSION, *astuple(header))
     for name, dtype, shape in header.arrays():
         raw = values[name].reshape(shape).astype(dtype).tobytes()
         out[offsets[name] : offsets[name] + len(raw)] = raw
@@ -172,7 +190,9 @@ class Shard:
             )
         _, version, token_bytes, *counts = HEADER.unpack(bytes(raw[: HEADER.size]))
         if version != VERSION:
-            raise ShardError(f"shard version {version}", expected=str(VERSION), where=str(path))
+            raise ShardError(
+                f"shard version {version}", expected=str(VERSION), where=str(path), next_step="write the shards again"
+            )
         self.header = ShardHeader(token_bytes, *counts)
         offsets, size = self.header.offsets()
         if len(raw) != size:
@@ -186,10 +206,10 @@ class Shard:
             name: raw[offsets[name] : offsets[name] + dtype.itemsize * math.prod(shape)].view(dtype).reshape(shape)
             for name, dtype, shape in self.header.arrays()
         }
-        linked_and_all = self._arrays["languages"].astype(np.int64)
-        self.language_starts = np.concatenate([[0], np.cumsum(linked_and_all[:, 1])])
-        self.linked_counts = linked_and_all[:, 0]
-        self.unit_counts = linked_and_all[:, 1]
+        counted = self._arrays["languages"].astype(np.int64)
+        self.language_starts = np.concatenate([[0], np.cumsum(counted[:, 1])])
+        self.linked_counts, self.unit_counts, self.document_counts = counted.T
+        self._first_documents = np.concatenate([[0], np.cumsum(self.document_counts)])
 
     def tokens(self, unit: int) -> np.ndarray:
         """Token ids of a unit, int64."""
@@ -227,6 +247,21 @@ class Shard:
         ends = self._arrays["group_ends"]
         start = int(ends[group - 2]) if group > 1 else 0
         return self._arrays["group_units"][start : int(ends[group - 1])].astype(np.int64)
+
+    def document(self, unit: int) -> range:
+        """All units of the unit's document, in its order."""
+        begins = self._arrays["documents"]
+        number = int(np.searchsorted(begins, unit, side="right"))
+        return range(int(begins[number - 1]), int(begins[number]) if number < len(begins) else self.header.units)
+
+    def following(self, language: int, number: int) -> int:
+        """The ``number``-th unit of a language that goes on with the unit before it."""
+        begins = self._arrays["documents"]
+        first, last = map(int, self._first_documents[language : language + 2])
+        # Before document d lie begins[d] units of which d begin a document: the others are counted here.
+        number += int(self.language_starts[language]) - first
+        document = bisect.bisect_right(range(first, last), number, key=lambda d: int(begins[d]) - d) + first - 1
+        return number + document + 1
 
     def _bounds(self, unit: int) -> tuple[int, int]:
         ends = self._arrays["ends"]

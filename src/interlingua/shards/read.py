@@ -10,17 +10,18 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from interlingua.errors import ShardError
-from interlingua.shards.format import Shard
+from interlingua.shards.format import VERSION, Shard
 
-__all__ = ["Located", "ShardSet"]
+__all__ = ["Located", "ShardSet", "Which"]
 
 MANIFEST = "manifest.json"
+Which = Literal["all", "linked", "following"]
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,15 @@ class ShardSet:
                     next_step="restore the file, or write the shards again",
                 )
             self.shards.append(shard)
-        columns = len(self.languages)
-        all_units = np.array([s.unit_counts for s in self.shards], dtype=np.int64).reshape(-1, columns)
-        linked = np.array([s.linked_counts for s in self.shards], dtype=np.int64).reshape(-1, columns)
-        self._ends = {False: np.cumsum(all_units, axis=0), True: np.cumsum(linked, axis=0)}
+        counts: dict[Which, list[np.ndarray]] = {
+            "all": [s.unit_counts for s in self.shards],
+            "linked": [s.linked_counts for s in self.shards],
+            "following": [s.unit_counts - s.document_counts for s in self.shards],
+        }
+        self._ends = {
+            which: np.cumsum(np.array(rows, dtype=np.int64).reshape(-1, len(self.languages)), axis=0)
+            for which, rows in counts.items()
+        }
 
     @staticmethod
     def _read_manifest(folder: Path) -> dict[str, Any]:
@@ -92,18 +98,18 @@ class ShardSet:
         found = manifest if isinstance(manifest, dict) else {}
         version = (found.get("format"), found.get("version"))
         missing = {"vocabulary", "languages", "per_language", "shards"} - set(found)
-        if version != ("interlingua-shards", 1) or missing:
+        if version != ("interlingua-shards", VERSION) or missing:
             raise ShardError(
                 f"a manifest of format and version {version!r}" + (f" without {sorted(missing)}" if missing else ""),
-                expected="('interlingua-shards', 1) with all its keys",
+                expected=f"('interlingua-shards', {VERSION}) with all its keys",
                 where=str(path),
                 next_step="restore manifest.json, or write the shards again",
             )
         return found
 
-    def count(self, language: str, *, linked: bool = False) -> int:
-        """Units in a language, or only those with a translation."""
-        ends = self._ends[linked]
+    def count(self, language: str, which: Which = "all") -> int:
+        """Units in a language: all, those with a translation, or those that go on with the unit before them."""
+        ends = self._ends[which]
         return int(ends[-1, self.languages.index(language)]) if len(ends) else 0
 
     def token_counts(self, vocabulary: int, language: str | None = None) -> NDArray[np.int64]:
@@ -119,14 +125,15 @@ class ShardSet:
         entry = self.manifest["per_language"].get(language)
         return entry["tokens"] / entry["units"] if entry and entry["units"] else 0.0
 
-    def unit(self, language: str, number: int, *, linked: bool = False) -> Located:
-        """Unit ``number`` of a language, counted over all shards."""
+    def unit(self, language: str, number: int, which: Which = "all") -> Located:
+        """Unit ``number`` of a language, counted over all shards and over units of that kind."""
         column = self.languages.index(language)
-        ends = self._ends[linked][:, column]
+        ends = self._ends[which][:, column]
         at = int(np.searchsorted(ends, number, side="right"))
-        before = int(ends[at - 1]) if at else 0
+        number -= int(ends[at - 1]) if at else 0
         shard = self.shards[at]
-        return Located(shard, int(shard.language_starts[column]) + number - before, column)
+        unit = shard.following(column, number) if which == "following" else shard.language_starts[column] + number
+        return Located(shard, int(unit), column)
 
     def translations(self, located: Located) -> list[Located]:
         """The other units of its group."""

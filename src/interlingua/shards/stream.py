@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
+import torch
 
 from interlingua.batch import Batch, rows_from_texts
 from interlingua.errors import LanguageError, RecipeError, ShardError, nearest
 from interlingua.languages import smoothed
-from interlingua.shards.read import Located, ShardSet
+from interlingua.shards.read import Located, ShardSet, Which
 from interlingua.shards.sampling import DrawPlan, keyed_generator
 
 if TYPE_CHECKING:
@@ -59,16 +60,44 @@ class Layout:
     Attributes:
         kind: ``single``: one text a segment; ``running``: a row cut from running text as one segment (every text
             begins a row once an epoch); ``joined``: a translation pair as one segment; ``apart``: the texts of a
-            translation group as linked segments.
+            translation group as linked segments; ``ordered``: two texts of a document as one segment, the second with
+            token type 1, labelled 0 where they follow one another and 1 where they do not.
         languages: ``apart``: how many languages of a group are taken.
         restart_positions: ``joined``: positions restart at the second side.
+        wrong: ``ordered``: what half of the pairs are: ``swapped``; or a second text ``other``, of another document,
+            ``same``, from elsewhere in this one, or ``either``, one or the other as often. Where there is no such text
+            (a language is one document, a document two texts) the other kind is taken, and else the two are swapped.
         transform: what is done to every text before it is laid out (code-switching).
     """
 
-    kind: Literal["single", "running", "joined", "apart"] = "single"
+    kind: Literal["single", "running", "joined", "apart", "ordered"] = "single"
     languages: int = 2
     restart_positions: bool = True
+    wrong: Literal["swapped", "other", "same", "either"] = "swapped"
     transform: Transform | None = None
+
+    @property
+    def which(self) -> Which:
+        """The units that are drawn."""
+        drawn: dict[str, Which] = {"joined": "linked", "apart": "linked", "ordered": "following"}
+        return drawn.get(self.kind, "all")
+
+
+#: By what is drawn: its name, what the shards should hold, and what to do.
+_ABSENT: dict[Which, tuple[str, str, str]] = {
+    "all": ("text", "text in at least one of them", "correct data.weights or the phases' languages"),
+    "linked": (
+        "translations",
+        "pairs or parallel files for translation objectives, and data.weights for both sides",
+        "add data.pairs or data.parallel, or drop the objectives that need them (tlm, contrast)",
+    ),
+    "following": (
+        "documents of more than one text",
+        "texts that follow one another in a document, for objectives that learn their order",
+        "name documents in the input (a field `document`, or paragraphs: true for txt), make data.unit_tokens smaller "
+        "so that long texts are divided, or drop the objectives that need them (nsp, sop)",
+    ),
+}
 
 
 class Stream:
@@ -129,21 +158,22 @@ class Stream:
                     expected=f"one of {', '.join(self.languages)}",
                     where="data.phases",
                 )
-        self._plans = {linked: self._plan(exponent, cap, weights, linked=linked) for linked in (False, True)}
+        kinds: tuple[Which, ...] = ("all", "linked", "following")
+        self._plans = {which: self._plan(exponent, cap, weights, which) for which in kinds}
 
-    def _plan(self, exponent: float, cap: float, weights: dict[str, float], *, linked: bool) -> DrawPlan | None:
+    def _plan(self, exponent: float, cap: float, weights: dict[str, float], which: Which) -> DrawPlan | None:
         sizes = {
-            lang: self.shards.count(lang, linked=linked)
+            lang: self.shards.count(lang, which)
             for i, lang in enumerate(self.languages)
             if weights or i in self._wanted
         }
-        if linked and self.pivot and any(n for lang, n in sizes.items() if lang != self.pivot):
+        if which == "linked" and self.pivot and any(n for lang, n in sizes.items() if lang != self.pivot):
             # The pivot comes along as a partner; drawing it first as well would favour groups with many languages.
             sizes.pop(self.pivot)
         present = {lang: n for lang, n in sizes.items() if n}
         if not present:
             return None
-        if weights and not linked:
+        if weights and which == "all":
             return DrawPlan(sizes, weights, self.seed)
         # With fewer languages than the cap needs (pairs leave the pivot out) they share alike.
         shares = smoothed(present, exponent, cap=max(cap, 1 / len(present)))
@@ -151,22 +181,22 @@ class Stream:
             shares = {lang: weights[lang] for lang in present if weights.get(lang, 0) > 0}
         if not shares:
             return None
-        return DrawPlan(present, shares, self.seed + 1)
+        return DrawPlan(present, shares, self.seed + 1 + (which == "following"))
 
     def plan(self, layout: Layout) -> DrawPlan:
         """The schedule of draws a layout uses.
 
         Raises:
-            ShardError: the layout needs translations and the shards hold none.
+            ShardError: the layout needs translations, or documents of several texts, and the shards hold none.
         """
-        linked = layout.kind in {"joined", "apart"}
-        plan = self._plans[linked]
+        plan = self._plans[layout.which]
         if plan is None:
+            what, expected, next_step = _ABSENT[layout.which]
             raise ShardError(
-                f"no {'translations' if linked else 'text'} of the languages drawn in the shards",
-                expected="pairs or parallel files for translation objectives, and data.weights for both sides",
+                f"no {what} of the languages drawn in the shards",
+                expected=expected,
                 where=str(self.shards.folder),
-                next_step="add data.pairs or data.parallel, or drop the objectives that need them (tlm, contrast)",
+                next_step=next_step,
             )
         return plan
 
@@ -179,37 +209,36 @@ class Stream:
         weights = np.array([b - a for a, b in zip(before, after, strict=True)], dtype=float)
         room = self._room(layout)
         means = [min(room, self.shards.mean_tokens(lang)) + 2 for lang in plan.languages]
-        tokens = float(np.average(means, weights=weights)) * {"single": 1, "joined": 2}.get(
-            layout.kind, layout.languages
-        )
-        return max(1, round(self.batch_tokens / tokens))
+        texts = {"single": 1, "joined": 2, "ordered": 2}.get(layout.kind, layout.languages)
+        return max(1, round(self.batch_tokens / (texts * float(np.average(means, weights=weights)))))
 
     def _room(self, layout: Layout) -> int:
-        return (self.row_length - 3) // 2 if layout.kind == "joined" else self.row_length - 2
+        return (self.row_length - 3) // 2 if layout.kind in {"joined", "ordered"} else self.row_length - 2
 
     def batch(self, t: int, layout: Layout | None = None) -> Batch:
         """Global batch ``t`` of a layout."""
         layout = layout or Layout()
         plan, count = self.plan(layout), self.draws(layout)
         languages, units = plan.draw(t * count, (t + 1) * count)
-        linked = layout.kind in {"joined", "apart"}
         chance = keyed_generator(self.seed, t, 2)
         if layout.kind == "running":
             rows = [self._running(plan.languages[lang], number, layout, chance)
                     for lang, number in zip(languages.tolist(), units.tolist(), strict=True)]  # fmt: skip
             return self._laid_out(rows, [])
         located = [
-            self.shards.unit(plan.languages[lang], number, linked=linked)
+            self.shards.unit(plan.languages[lang], number, layout.which)
             for lang, number in zip(languages.tolist(), units.tolist(), strict=True)
         ]
-        if not linked:
+        if layout.kind == "ordered":
+            return self._ordered(located, layout, chance)
+        if layout.which == "all":
             groups = [[unit] for unit in located]
         else:
             wanted = 2 if layout.kind == "joined" else layout.languages
             groups = [self._members(unit, wanted, chance) for unit in located]
         if layout.kind == "joined":
             return self._joined(groups, layout, chance)
-        if linked:
+        if layout.kind == "apart":
             groups = _merged(groups)
         links, at = [], 0
         for group in groups:
@@ -219,13 +248,18 @@ class Stream:
         return self._laid_out(texts, links)
 
     def _laid_out(
-        self, texts: list[Text], links: list[tuple[int, int]], positions: list[np.ndarray] | None = None
+        self,
+        texts: list[Text],
+        links: list[tuple[int, int]],
+        positions: list[np.ndarray] | None = None,
+        types: list[np.ndarray] | None = None,
     ) -> Batch:
         return rows_from_texts(
             [text.tokens for text in texts],
             word_starts=[text.starts for text in texts],
             token_languages=[text.languages for text in texts],
             positions=positions,
+            types=types,
             links=links,
             pad_id=self._pad,
             row_length=self.row_length,
@@ -286,13 +320,48 @@ class Stream:
         joined, positions = [], []
         for first, second in groups:
             a, b = (self._text(unit, self._room(layout), layout, chance) for unit in (first, second))
-            # One opening special a pair.
-            joined.append(Text(*(np.concatenate([getattr(a, n), getattr(b, n)[1:]]) for n in
-                                 ("tokens", "starts", "languages"))))  # fmt: skip
+            joined.append(_one_segment(a, b))
             length = len(b.tokens) - 1
             begin = 0 if layout.restart_positions else len(a.tokens)
             positions.append(np.concatenate([np.arange(len(a.tokens)), np.arange(begin, begin + length)]))
         return self._laid_out(joined, [], positions)
+
+    def _ordered(self, located: list[Located], layout: Layout, chance: np.random.Generator) -> Batch:
+        """Pairs of texts, half of them not in order."""
+        segments, types = [], []
+        wrong = chance.random(len(located)) < 0.5
+        for unit, is_wrong in zip(located, wrong.tolist(), strict=True):
+            first, second = replace(unit, unit=unit.unit - 1), unit
+            if is_wrong:
+                elsewhere = self._elsewhere(first, layout, chance)
+                first, second = (second, first) if elsewhere is None else (first, elsewhere)
+            a, b = (self._text(one, self._room(layout), layout, chance) for one in (first, second))
+            segments.append(_one_segment(a, b))
+            types.append(np.repeat([0, 1], [len(a.tokens), len(b.tokens) - 1]))
+        batch = self._laid_out(segments, [], types=types)
+        return replace(batch, labels=torch.from_numpy(wrong.astype(np.int64)))
+
+    def _elsewhere(self, first: Located, layout: Layout, chance: np.random.Generator) -> Located | None:
+        """A text that does not follow ``first``; None where the two are to be swapped."""
+        if layout.wrong == "swapped":
+            return None
+        document, language = first.shard.document(first.unit), self.languages[first.language]
+        apart = self.shards.count(language) > len(document)
+        here = layout.wrong == "same" or (layout.wrong == "either" and chance.random() < 0.5)
+        if len(document) > 2 and (here or not apart):
+            skipped = first.unit - document.start
+            place = int(chance.integers(len(document) - 2))
+            return replace(first, unit=document[place + 2 * (place >= skipped)])
+        while apart:
+            other = self.shards.unit(language, int(chance.integers(self.shards.count(language))))
+            if other.shard is not first.shard or other.unit not in document:
+                return other
+        return None
+
+
+def _one_segment(a: Text, b: Text) -> Text:
+    """Two texts behind one opening special."""
+    return Text(*(np.concatenate([getattr(a, n), getattr(b, n)[1:]]) for n in ("tokens", "starts", "languages")))
 
 
 class PhasedStream:

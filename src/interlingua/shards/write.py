@@ -27,7 +27,7 @@ import numpy as np
 
 from interlingua.errors import LanguageError, RunError, ShardError, VocabularyError
 from interlingua.run import atomic_write
-from interlingua.shards.format import Unit, encode_shard, fingerprint
+from interlingua.shards.format import VERSION, Unit, encode_shard, fingerprint
 from interlingua.shards.read import MANIFEST
 from interlingua.text.documents import Document
 from interlingua.text.pairs import Parallel
@@ -104,7 +104,7 @@ def _split(tokens: np.ndarray, starts: np.ndarray, limit: int) -> list[slice]:
     return [*pieces, slice(at, len(tokens))]
 
 
-def _batches(texts: Sequence[str]) -> list[slice]:
+def tokenizer_batches(texts: Sequence[str]) -> list[slice]:
     """Cut texts into batches of about ``_BATCH`` characters, of 64 texts at least for the tokenizer's threads."""
     counted = np.minimum([len(text) for text in texts], _BATCH // 64)
     cuts = np.flatnonzero(np.diff((np.cumsum(counted) - counted) // _BATCH)) + 1
@@ -128,7 +128,7 @@ class _Worker:
 
     def tokens(self, texts: Sequence[str], lang: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Token ids and word starts of each text, in order."""
-        for batch in _batches(texts):
+        for batch in tokenizer_batches(texts):
             encoded = self.tokenizer.encode_batch_fast(texts[batch], add_special_tokens=False)
             ids_list = [encoding.ids for encoding in encoded]
             lengths = np.fromiter(map(len, ids_list), dtype=np.int64, count=len(ids_list))
@@ -139,13 +139,16 @@ class _Worker:
 
     def units(self, block: Sequence[Document | Parallel]) -> tuple[dict[str, list[Unit]], dict[str, int]]:
         """Units of a block by split, and counts of what was split, cut or empty."""
-        by_language: dict[str, list[tuple[str, int, bool]]] = {}
+        by_language: dict[str, list[tuple[str, int, int, bool]]] = {}
+        document, held = -1, False
         for number, item in enumerate(block):
             texts = item.texts if isinstance(item, Parallel) else {item.lang: item.text}
-            held = _is_held_out(texts.values(), self.settings.held_out)
+            if not item.continues or number == 0:
+                # The texts of a document go to one split, that of the first of them.
+                document, held = number, _is_held_out(texts.values(), self.settings.held_out)
             group = number if len(texts) > 1 else -1
             for lang, text in texts.items():
-                by_language.setdefault(lang, []).append((text, group, held))
+                by_language.setdefault(lang, []).append((text, group, document, held))
         counts = {"split_documents": 0, "cut_tokens": 0, "empty": 0}
         out: dict[str, list[Unit]] = {"train": [], "held-out": []}
         limit = self.settings.unit_tokens
@@ -153,8 +156,8 @@ class _Worker:
         # language stays that of the input.
         for lang in sorted(by_language):
             rows = by_language[lang]
-            tokens = self.tokens([text for text, _, _ in rows], lang)
-            for (text, group, held), (ids, starts) in zip(rows, tokens, strict=True):
+            tokens = self.tokens([text for text, *_ in rows], lang)
+            for (text, group, document, held), (ids, starts) in zip(rows, tokens, strict=True):
                 if not len(ids):
                     counts["empty"] += 1
                     continue
@@ -168,7 +171,8 @@ class _Worker:
                         pieces = _split(ids, starts, limit)
                 for piece in pieces:
                     share = (piece.stop - piece.start) / len(ids)
-                    unit = Unit(ids[piece], starts[piece], self.index[lang], max(1, round(len(text) * share)), group)
+                    characters = max(1, round(len(text) * share))
+                    unit = Unit(ids[piece], starts[piece], self.index[lang], characters, group, document)
                     out["held-out" if held else "train"].append(unit)
         return out, counts
 
@@ -245,7 +249,7 @@ def _manifest(out: Path, split: str, done: Sequence[dict[str, Any]], settings: _
             entry["characters"] += characters
     manifest = {
         "format": "interlingua-shards",
-        "version": 1,
+        "version": VERSION,
         "split": split,
         "vocabulary": settings.vocabulary,
         "unit_tokens": settings.unit_tokens,

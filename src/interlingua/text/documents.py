@@ -36,27 +36,32 @@ class Document:
         lang: BCP-47 tag, or `UNDETERMINED`.
         source: the row's own ``source`` field where it has one, else the file's name.
         line: line (Parquet: row) number in the file, from 1.
+        continues: it goes on with the text before it, as a further part of one document.
     """
 
     text: str
     lang: str
     source: str
     line: int
+    continues: bool = False
 
 
 def read_documents(
     path: str | Path,
     lang: str | None = None,
     *,
+    paragraphs: bool = False,
     on_bad: OnBad = "raise",
     report: ReadReport | None = None,
 ) -> Iterator[Document]:
     """Stream the documents of one file.
 
     Args:
-        path: ``.txt`` (a document a line), ``.jsonl`` or ``.tsv`` with a header (fields ``text``, optionally
-            ``lang`` and ``source``), each optionally ``.gz`` or ``.zst``; or ``.parquet`` with the same columns.
+        path: ``.txt`` (a text a line), ``.jsonl`` or ``.tsv`` with a header (fields ``text``, optionally ``lang``,
+            ``source`` and ``document``), each optionally ``.gz`` or ``.zst``; or ``.parquet`` with the same columns.
+            Rows in a run with the same ``document`` and language are the parts of one document.
         lang: language of the rows that name none; without it those are `UNDETERMINED`.
+        paragraphs: ``.txt`` only: lines up to the next blank one are the parts of one document (BERT's input format).
         on_bad: ``"raise"`` at the first row that cannot be read, or ``"count"`` it and go on.
         report: receives the counts.
 
@@ -85,12 +90,21 @@ def read_documents(
             expected=".txt, .jsonl or .tsv (also .gz, .zst), or .parquet",
             where=str(path),
         )
+    if paragraphs and kind != ".txt":
+        raise DataError(
+            f"paragraphs of {path.name!r}",
+            expected="a .txt file; other formats name the document in a field 'document'",
+            where=str(path),
+        )
+    if paragraphs:
+        readers[".txt"] = _paragraph_rows
     if kind == ".parquet":
         _require_pyarrow()
     return _documents(readers[kind](path, counts, on_bad), path, default, on_bad, counts)
 
 
 def _documents(rows: Iterator[_Row], path: Path, default: str, on_bad: OnBad, report: ReadReport) -> Iterator[Document]:
+    previous: tuple[object, str] | None = None
     for number, row in rows:
         where = f"{path}, line {number}"
         text = row.get("text")
@@ -108,15 +122,30 @@ def _documents(rows: Iterator[_Row], path: Path, default: str, on_bad: OnBad, re
             refusal = DataError(error.found, expected=error.expected, where=f"{where}, field 'lang'")
             report.refuse(refusal, on_bad)
             continue
-        source = row.get("source")
+        source, name = row.get("source"), row.get("document")
+        document = None if name is None or name == "" else (name, code)
         report.rows += 1
-        yield Document(text, code, source if isinstance(source, str) and source else path.name, number)
+        yield Document(
+            text,
+            code,
+            source if isinstance(source, str) and source else path.name,
+            number,
+            continues=document is not None and document == previous,
+        )
+        previous = document
     report.finish(path)
 
 
 def _text_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_Row]:
     for number, line in numbered_lines(path, report, on_bad):
         yield number, {"text": line}
+
+
+def _paragraph_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_Row]:
+    document = 0
+    for number, line in numbered_lines(path, report, on_bad):
+        document += not line.strip()
+        yield number, {"text": line, "document": document}
 
 
 def json_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_Row]:
@@ -192,7 +221,7 @@ def _parquet_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_Ro
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
-        columns = [name for name in ("text", "lang", "source") if name in file.schema_arrow.names]
+        columns = [name for name in ("text", "lang", "source", "document") if name in file.schema_arrow.names]
         if "text" not in columns:
             raise DataError(f"no column 'text' among {file.schema_arrow.names!r}", where=str(path))
         number = 0

@@ -43,10 +43,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Parallel:
-    """One meaning in several languages: ``texts`` maps BCP-47 tags to texts; a missing language has no entry."""
+    """One meaning in several languages: ``texts`` maps BCP-47 tags to texts; a missing language has no entry.
+
+    ``continues``: it goes on with the one before it, as a further part of one document.
+    """
 
     id: str
     texts: dict[str, str]
+    continues: bool = False
 
 
 def read_pairs(
@@ -228,6 +232,8 @@ def _local(tag: str) -> str:
 def read_parallel(path: str | Path, *, on_bad: OnBad = "raise", report: ReadReport | None = None) -> Iterator[Parallel]:
     """Stream a multi-parallel TSV: a header ``id``, then one language tag a column; an empty cell is missing.
 
+    A column ``document`` may stand behind ``id``: rows in a run that name the same one are the parts of a document.
+
     Raises:
         DataError: missing or empty file, a header that is not ``id`` and two or more different language tags, a line
             with another number of columns.
@@ -240,24 +246,29 @@ def read_parallel(path: str | Path, *, on_bad: OnBad = "raise", report: ReadRepo
 
 def _parallel(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[Parallel]:
     tags: list[str] = []
+    previous = ""
     for number, cells in table_cells(path, report, on_bad):
         if not tags:
             tags = _parallel_header(cells, f"{path}, line {number}")
+            named = len(cells) - len(tags) == 2
             continue
-        texts = {tag: text for tag, cell in zip(tags, cells[1:], strict=True) if (text := nfc(cell))}
+        texts = {tag: text for tag, cell in zip(tags, cells[-len(tags) :], strict=True) if (text := nfc(cell))}
         if not texts:
             report.blank += 1
             continue
         report.rows += 1
-        yield Parallel(cells[0].strip(), texts)
+        document = cells[1].strip() if named else ""
+        yield Parallel(cells[0].strip(), texts, continues=bool(document) and document == previous)
+        previous = document
     report.finish(path)
 
 
 def _parallel_header(cells: list[str], where: str) -> list[str]:
-    if cells[0].strip().lower() != "id" or len(cells) < 3:
+    first = 2 if len(cells) > 1 and cells[1].strip().lower() == "document" else 1
+    if cells[0].strip().lower() != "id" or len(cells) < first + 2:
         raise DataError(f"header {cells!r}", expected="'id' and two or more language tags", where=where)
     try:
-        tags = [canonical(cell) for cell in cells[1:]]
+        tags = [canonical(cell) for cell in cells[first:]]
     except LanguageError as error:
         raise DataError(f"in the header, {error.found}", expected="a language tag a column", where=where) from error
     twice = sorted({tag for tag in tags if tags.count(tag) > 1})

@@ -67,7 +67,7 @@ def held_out_losses(
                 counts.index_add_(0, languages, torch.ones(len(languages), dtype=torch.double))
             by = {lang: float(sums[i] / counts[i]) for i, lang in enumerate(stream.languages) if counts[i] > 0}
             result.losses[objective.name] = by
-            if objective.name in {"mlm", "tlm", "sbo"}:
+            if objective.name in {"mlm", "tlm", "sbo", "nsp", "sop"}:
                 per = stream.shards.manifest["per_language"]
                 result.bits_per_character[objective.name] = {
                     lang: value / math.log(2) * per[lang]["tokens"] / per[lang]["characters"]
