@@ -254,6 +254,15 @@ def page(out: Path, tour: Path) -> None:
                 f"e5-small, lowest 8 layers frozen, one epoch, 3 seeds, nothing selected, first {LIMIT:,} test "
                 "sentences a language; spread is the standard deviation over seeds; words cut away count as wrong.",
                 "",
+                *(
+                    [
+                        "Chinese and Korean come with one character a word, and the Hungarian file has lost its accented "
+                        "letters in the source.",
+                        "",
+                    ]
+                    if task == "ner"
+                    else []
+                ),
                 *task_table(scores, task, metric),
             ]
     if (tour / "scores.jsonl").exists():

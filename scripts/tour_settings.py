@@ -34,7 +34,7 @@ TOPICS = [
     {"freeze": 6},
     {"freeze": 10},
 ]
-PARTS = [{}, {"lr": 5e-4}, {"lr": 2e-3}, {"epochs": 2}]
+PARTS = [{}, {"dropout": 0.0}, {"dropout": 0.1}, {"dropout": 0.3}, {"lr": 5e-4}, {"lr": 2e-3}, {"epochs": 2}]
 
 
 def compare(
@@ -58,7 +58,7 @@ def compare(
             encoded, _ = task.encode(dev, tuned.tokenizer, max_length=recipe.max_length)
             found.append(task.score(task.predict(tuned.model, encoded, tuned.tokenizer), encoded)[task.metric])
         setting = ", ".join(f"{key} {value:g}" for key, value in change.items()) or (
-            f"the tour's: lr {default.lr:g}, freeze {default.freeze}, epochs {default.epochs}"
+            f"the tour's: lr {default.lr:g}, freeze {default.freeze}, epochs {default.epochs}, dropout {default.dropout:g}"
         )
         lines.append(f"| {setting} | {statistics.fmean(found):.3f} | {statistics.pstdev(found):.3f} |")
         print(lines[-1], flush=True)

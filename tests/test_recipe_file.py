@@ -83,7 +83,7 @@ def test_unknown_keys_name_the_nearest(key, value, nearest, where):
         ({"train": {"lr": "fast"}}, "train.lr"),
         ({"model": {"family": "roberta"}}, "model.family"),
         ({"objectives": []}, "objectives"),
-        ({"objectives": [{"type": "nsp"}]}, "objectives.0"),
+        ({"objectives": [{"type": "nsq"}]}, "objectives.0"),
         ({"objectives": [{"type": "mlm", "mask": 0.9, "random": 0.2}]}, "objectives.0"),
         ({"train": None}, "train"),
     ],
