@@ -55,6 +55,7 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("bert", {"type": "nsp"}, {}),
     ("bert", {"type": "nsp", "negatives": "either", "unit": "word"}, {}),
     ("albert", {"type": "sop"}, {}),
+    ("xlm-roberta", {"type": "align", "negatives": "other"}, {}),
 ]
 
 
@@ -69,6 +70,8 @@ def recipe_for(
 ) -> PretrainRecipe:
     size = {k: v for k, v in (SMALL | model).items() if v is not None}
     train = TRAIN | ({"lr": 3e-3} if family == "deberta-v2" else {})
+    if objective["type"] == "align":
+        objective = objective | {"pairs": [{"path": prepared["aligned"]}]}
     tree = {"name": "row", "seed": 3, "data": prepared["data"], "vocab": prepared["vocab"],
             "model": {"family": family} | size, "objectives": [objective], "train": train}  # fmt: skip
     return load_recipe(tree, PretrainRecipe)
@@ -97,7 +100,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     pretrain(load_recipe(tree, PretrainRecipe), folder / "first")
     lexicon = folder / "en-de.txt"
     lexicon.write_text("and und\ngod Gott\nthe der\nearth Erde\n", encoding="utf-8")
+    aligned = folder / "aligned.tsv"
+    words = [("the king", "der König"), ("a child", "ein Kind"), ("his mother", "seine Mutter"),
+             ("in Judea", "in Judäa"), ("son of David", "Sohn von David"), ("they came", "sie kamen"), ("I say", "ich sage")]  # fmt: skip
+    rows = [f"en-de\t{a}\t{b}\t" + " ".join(f"{i}-{i}" for i in range(len(a.split()))) for a, b in words]
+    aligned.write_text("\n".join(["pair\tsrc_tokens\ttgt_tokens\tsure", *rows]), encoding="utf-8")
     return {
+        "aligned": str(aligned),
         "data": {
             "shards": str(folder / "first" / "shards"),
             "weights": {"en": 1.0, "de": 1.0},  # few enough texts for 60 steps to learn something about

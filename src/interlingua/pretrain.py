@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from interlingua.corpus import corpus_items, corpus_languages, holds_documents, sample_corpus
 from interlingua.errors import RecipeError
 from interlingua.recipe import (
+    AlignRecipe,
     CLMRecipe,
     ContrastRecipe,
     DataRecipe,
@@ -121,7 +122,7 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
             where="train.row_length",
         )
     check_model(model, [common_head(learnt, model.family)])
-    whole = [o.type for o in learnt if isinstance(o, (ContrastRecipe, SimCSERecipe))]
+    whole = [o.type for o in learnt if isinstance(o, (AlignRecipe, ContrastRecipe, SimCSERecipe))]
     if train.accumulate > 1 and whole:
         raise RecipeError(
             f"train.accumulate = {train.accumulate} with objective {whole[0]!r}",
@@ -137,6 +138,10 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
             next_step="set model.dropout=0.1",
         )
     for objective in learnt:
+        if isinstance(objective, AlignRecipe):
+            for one in objective.pairs:
+                for path in filter(None, (one.path, one.links)):
+                    check_file(path)
         if objective.switch and not data.lexicons:
             raise RecipeError(
                 f"switch = {objective.switch:g} for objective {objective.type!r} without lexicons",

@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from interlingua.languages import canonical
 
 __all__ = [
+    "AlignRecipe",
+    "AlignmentSource",
     "CLMRecipe",
     "ContrastRecipe",
     "DataRecipe",
@@ -25,6 +27,7 @@ __all__ = [
     "MLMRecipe",
     "MaskingRecipe",
     "ModelRecipe",
+    "NSPRecipe",
     "NoiseRecipe",
     "ObjectiveRecipe",
     "PLMRecipe",
@@ -32,6 +35,7 @@ __all__ = [
     "PretrainRecipe",
     "RTDRecipe",
     "Recipe",
+    "SOPRecipe",
     "SimCSERecipe",
     "SpanBoundaryRecipe",
     "TLMRecipe",
@@ -339,6 +343,42 @@ class ContrastRecipe(LearntRecipe):
     """How slowly the copy moves."""
 
 
+class AlignmentSource(Recipe):
+    """A file of word-aligned sentence pairs."""
+
+    path: Path
+    """tsv with a header (src_tokens, tgt_tokens, sure; perhaps possible, pair, split), or `source ||| target` lines
+    with `links` beside them; also .gz and .zst."""
+    links: Path | None = None
+    """Pharaoh's format: a line of links i-j a line of text."""
+    source_lang: str | None = None
+    """Language of the first side; of a table with a column `pair`, only its rows."""
+    target_lang: str | None = None
+    """Language of the second side."""
+    split: str | None = None
+    """Only rows whose column `split` says so."""
+
+    @field_validator("source_lang", "target_lang")
+    @classmethod
+    def _canonical(cls, tag: str | None) -> str | None:
+        return canonical(tag) if tag else None
+
+
+class AlignRecipe(LearntRecipe):
+    """Word alignment: a word's vector must be nearest to its translation's, on links that are given."""
+
+    type: Literal["align"] = "align"
+    """Which objective."""
+    pairs: Annotated[tuple[AlignmentSource, ...], Field(min_length=1)]
+    """Aligned sentence pairs, in languages of the shards."""
+    temperature: Annotated[float, Field(gt=0)] = 0.1
+    """Similarities are divided by it."""
+    negatives: Literal["both", "other"] = "both"
+    """Wrong candidates: words of the other side only (weak alignment), or of both sides (strong)."""
+    exponent: Share = 0.7
+    """S of p^S over language pairs."""
+
+
 class SimCSERecipe(LearntRecipe):
     """Dropout pairs: a text's two vectors under two dropout masks must be nearest (SimCSE); needs model.dropout."""
 
@@ -445,6 +485,7 @@ ObjectiveRecipe = Annotated[
     | TLMRecipe
     | SpanBoundaryRecipe
     | ContrastRecipe
+    | AlignRecipe
     | SimCSERecipe
     | CLMRecipe
     | PLMRecipe

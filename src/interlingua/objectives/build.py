@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import numpy as np
 
 from interlingua.errors import RecipeError
 from interlingua.models.build import HEADS, Head
+from interlingua.objectives.align import AlignedTexts, WordAlignment
 from interlingua.objectives.base import Objective
 from interlingua.objectives.boundary import BoundaryHead, SpanBoundary
 from interlingua.objectives.clm import CausalLM
@@ -50,6 +52,7 @@ from interlingua.objectives.units import (
     ngram_lengths,
 )
 from interlingua.recipe import (
+    AlignRecipe,
     CLMRecipe,
     ContrastRecipe,
     DenoiseRecipe,
@@ -65,6 +68,7 @@ from interlingua.recipe import (
     SpanBoundaryRecipe,
     TLMRecipe,
 )
+from interlingua.text.alignments import read_alignments
 from interlingua.text.lexicons import read_lexicon
 from interlingua.vocab.train import SENTINEL
 
@@ -223,6 +227,23 @@ class _Builder:
                 pooling=recipe.pooling,
                 queue=queue,
             )
+        if isinstance(recipe, AlignRecipe):
+            texts = AlignedTexts(
+                itertools.chain.from_iterable(
+                    read_alignments(
+                        one.path,
+                        links=one.links,
+                        source_lang=one.source_lang,
+                        target_lang=one.target_lang,
+                        split=one.split,
+                    )
+                    for one in recipe.pairs
+                ),
+                self.tokenizer,
+                self.languages,
+                exponent=recipe.exponent,
+            )
+            return WordAlignment(texts, temperature=recipe.temperature, negatives=recipe.negatives)
         if isinstance(recipe, SimCSERecipe):
             return DropoutPairs(temperature=recipe.temperature, pooling=recipe.pooling)
         if isinstance(recipe, CLMRecipe):

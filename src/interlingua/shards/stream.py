@@ -27,7 +27,7 @@ from interlingua.shards.sampling import DrawPlan, keyed_generator
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["Layout", "PhasedStream", "Stream", "Text", "Transform"]
+__all__ = ["Layout", "PhasedStream", "Source", "Stream", "Text", "Transform"]
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,14 @@ class Transform(Protocol):
         ...
 
 
+class Source(Protocol):
+    """Texts that do not come from the shards, laid out as a stream lays its own."""
+
+    def batch(self, t: int, stream: Stream) -> Batch:
+        """Global batch ``t``, a pure function of the stream's seed and ``t``."""
+        ...
+
+
 @dataclass(frozen=True)
 class Layout:
     """What one draw is and how it is laid out.
@@ -68,6 +76,7 @@ class Layout:
             ``same``, from elsewhere in this one, or ``either``, one or the other as often. Where there is no such text
             (a language is one document, a document two texts) the other kind is taken, and else the two are swapped.
         transform: what is done to every text before it is laid out (code-switching).
+        source: texts of the objective's own instead of the shards'; the other fields then say nothing.
     """
 
     kind: Literal["single", "running", "joined", "apart", "ordered"] = "single"
@@ -75,6 +84,7 @@ class Layout:
     restart_positions: bool = True
     wrong: Literal["swapped", "other", "same", "either"] = "swapped"
     transform: Transform | None = None
+    source: Source | None = None
 
     @property
     def which(self) -> Which:
@@ -218,13 +228,15 @@ class Stream:
     def batch(self, t: int, layout: Layout | None = None) -> Batch:
         """Global batch ``t`` of a layout."""
         layout = layout or Layout()
+        if layout.source is not None:
+            return layout.source.batch(t, self)
         plan, count = self.plan(layout), self.draws(layout)
         languages, units = plan.draw(t * count, (t + 1) * count)
         chance = keyed_generator(self.seed, t, 2)
         if layout.kind == "running":
             rows = [self._running(plan.languages[lang], number, layout, chance)
                     for lang, number in zip(languages.tolist(), units.tolist(), strict=True)]  # fmt: skip
-            return self._laid_out(rows, [])
+            return self.laid_out(rows, [])
         located = [
             self.shards.unit(plan.languages[lang], number, layout.which)
             for lang, number in zip(languages.tolist(), units.tolist(), strict=True)
@@ -245,15 +257,16 @@ class Stream:
             links += [(at + i, at + j) for i in range(len(group)) for j in range(i + 1, len(group))]
             at += len(group)
         texts = [self._text(unit, self._room(layout), layout, chance) for group in groups for unit in group]
-        return self._laid_out(texts, links)
+        return self.laid_out(texts, links)
 
-    def _laid_out(
+    def laid_out(
         self,
         texts: list[Text],
         links: list[tuple[int, int]],
         positions: list[np.ndarray] | None = None,
         types: list[np.ndarray] | None = None,
     ) -> Batch:
+        """Texts as packed rows of this stream's length."""
         return rows_from_texts(
             [text.tokens for text in texts],
             word_starts=[text.starts for text in texts],
@@ -286,12 +299,15 @@ class Stream:
 
     def _text(self, unit: Located, room: int, layout: Layout, chance: np.random.Generator) -> Text:
         """A unit's text between specials, cut to the room there is."""
-        text = self._bare(unit, layout, chance)
+        return self.framed(self._bare(unit, layout, chance), room, unit.language)
+
+    def framed(self, text: Text, room: int, language: int) -> Text:
+        """A text between specials, cut to the room there is."""
         self.cut_tokens += max(0, len(text.tokens) - room)
         return Text(
             np.concatenate([[self._first], text.tokens[:room], [self._last]]),
             np.concatenate([[True], text.starts[:room], [True]]),
-            np.pad(text.languages[:room], 1, constant_values=unit.language),
+            np.pad(text.languages[:room], 1, constant_values=language),
         )
 
     def _running(self, language: str, number: int, layout: Layout, chance: np.random.Generator) -> Text:
@@ -324,7 +340,7 @@ class Stream:
             length = len(b.tokens) - 1
             begin = 0 if layout.restart_positions else len(a.tokens)
             positions.append(np.concatenate([np.arange(len(a.tokens)), np.arange(begin, begin + length)]))
-        return self._laid_out(joined, [], positions)
+        return self.laid_out(joined, [], positions)
 
     def _ordered(self, located: list[Located], layout: Layout, chance: np.random.Generator) -> Batch:
         """Pairs of texts, half of them not in order."""
@@ -338,7 +354,7 @@ class Stream:
             a, b = (self._text(one, self._room(layout), layout, chance) for one in (first, second))
             segments.append(_one_segment(a, b))
             types.append(np.repeat([0, 1], [len(a.tokens), len(b.tokens) - 1]))
-        batch = self._laid_out(segments, [], types=types)
+        batch = self.laid_out(segments, [], types=types)
         return replace(batch, labels=torch.from_numpy(wrong.astype(np.int64)))
 
     def _elsewhere(self, first: Located, layout: Layout, chance: np.random.Generator) -> Located | None:
@@ -391,7 +407,8 @@ class PhasedStream:
     def plan(self, layout: Layout) -> None:
         """Refuse a layout that some phase has no data for."""
         for stream in self.streams:
-            stream.plan(layout)
+            if layout.source is None:
+                stream.plan(layout)
 
     def batch(self, t: int, layout: Layout | None = None) -> Batch:
         """Global batch ``t`` of a layout."""

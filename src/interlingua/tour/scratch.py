@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 __all__ = ["SCRATCH_TUNE", "run_scratch_tour"]
 
 #: How the tour teaches; scripts/tour_settings.py compares other settings on English verses.
-SCRATCH_TUNE = TuneRecipe(epochs=4, batch_size=32, lr=1e-3, head_lr=3e-3, freeze="none", max_length=96, dropout=0.2)
+SCRATCH_TUNE = TuneRecipe(epochs=6, batch_size=64, lr=1e-3, head_lr=3e-3, freeze="none", max_length=96, dropout=0.2)
 CANDIDATES = 500
 
 

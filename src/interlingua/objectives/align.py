@@ -1,0 +1,219 @@
+"""Word alignment: words that translate one another must have near vectors, on links that are given.
+
+In: sentence pairs with links between their words. Out: InfoNCE over words, both directions: a word against all linked
+words of the batch. With wrong candidates of the other side only it is the weak, with those of both sides the strong
+alignment of Wu and Dredze 2020 (arXiv 2010.02537); Cao et al. 2020 (arXiv 2002.03518) pull linked words together
+without wrong candidates.
+
+Decisions: words that links hold together (one to many, many to many) are one phrase, whose vector is the mean of its
+tokens, so that each phrase has exactly one partner. The pairs lie in memory as token ids, beside the shards: aligned
+text is small where links are made by hand, and a few hundred megabytes where a million pairs are aligned by machine.
+Price: what is aligned is no part of the shards, and read again by every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from interlingua.batch import Batch
+from interlingua.errors import DataError, LanguageError, nearest
+from interlingua.languages import language, smoothed
+from interlingua.models.attention import encode_at
+from interlingua.objectives.base import IGNORED, Loss, Targets, at_least_float32
+from interlingua.objectives.contrast import ranking_losses
+from interlingua.shards.sampling import DrawPlan
+from interlingua.shards.stream import Layout, Stream, Text
+from interlingua.text.alignments import AlignedPair
+from interlingua.vocab.words import align_words
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+__all__ = ["AlignedTexts", "WordAlignment", "aligned_phrases"]
+
+
+def aligned_phrases(pair: AlignedPair) -> tuple[list[int], list[int]]:
+    """The phrase each word stands in, on both sides: words that sure links hold together; -1 where there is none."""
+    parent = list(range(len(pair.source) + len(pair.target)))
+
+    def root(word: int) -> int:
+        while parent[word] != word:
+            parent[word] = parent[parent[word]]
+            word = parent[word]
+        return word
+
+    linked = set()
+    for i, j in pair.sure:
+        j += len(pair.source)
+        linked |= {i, j}
+        parent[root(i)] = root(j)
+    numbers: dict[int, int] = {}
+    found = [numbers.setdefault(root(w), len(numbers)) if w in linked else -1 for w in range(len(parent))]
+    return found[: len(pair.source)], found[len(pair.source) :]
+
+
+@dataclass(frozen=True)
+class _Side:
+    tokens: np.ndarray  # without specials
+    starts: np.ndarray
+    phrases: np.ndarray  # of each token, -1 for none
+
+
+class AlignedTexts:
+    """Aligned pairs as batches of a stream: two segments a pair, each token labelled with its phrase.
+
+    Labels count the batch's phrases from 0; both sides of a phrase have the same, other tokens -100. Phrases of which a
+    side was cut away are left out.
+
+    Args:
+        pairs: what is aligned.
+        tokenizer: of the shards.
+        languages: canonical tags in stream order.
+        exponent: S of p^S over language pairs.
+
+    Raises:
+        LanguageError: a pair in a language that the shards do not hold.
+        DataError: no pair has a sure link.
+    """
+
+    def __init__(
+        self,
+        pairs: Iterable[AlignedPair],
+        tokenizer: PreTrainedTokenizerBase,
+        languages: Sequence[str],
+        *,
+        exponent: float = 0.7,
+    ) -> None:
+        self.exponent = exponent
+        self._pairs: dict[str, list[tuple[_Side, _Side]]] = {}
+        self._spoken: dict[str, tuple[int, int]] = {}
+        self._plans: dict[int, DrawPlan] = {}
+        index = {lang: i for i, lang in enumerate(languages)}
+        for pair in pairs:
+            for lang in (pair.source_lang, pair.target_lang):
+                if lang not in index:
+                    raise LanguageError(
+                        f"an aligned pair in {lang!r}{nearest(lang, languages)}, which the shards do not hold",
+                        expected=f"one of {', '.join(languages)}",
+                        where=pair.where,
+                    )
+            if not pair.sure:
+                continue
+            name = f"{pair.source_lang}-{pair.target_lang}"
+            first, second = aligned_phrases(pair)
+            self._spoken[name] = (index[pair.source_lang], index[pair.target_lang])
+            self._pairs.setdefault(name, []).append(
+                (
+                    self._side(pair.source, first, pair.source_lang, tokenizer),
+                    self._side(pair.target, second, pair.target_lang, tokenizer),
+                )
+            )
+        if not self._pairs:
+            raise DataError("no aligned pair with a sure link", expected="links such as 0-0", where="objectives.align")
+
+    @staticmethod
+    def _side(words: Sequence[str], phrases: Sequence[int], lang: str, tokenizer: PreTrainedTokenizerBase) -> _Side:
+        # Words of an unspaced language stand side by side, as the network meets them elsewhere.
+        aligned = align_words(words, tokenizer, 10**6, separator=" " if language(lang).spaced else "")
+        ids = np.array(aligned.ids, dtype=np.int64)
+        of_word = np.full(len(ids), -1, dtype=np.int64)
+        first = [(place, word) for word, place in enumerate(aligned.first_token_of_word) if place >= 0]
+        for (place, word), (end, _) in zip(first, [*first[1:], (len(ids), -1)], strict=True):
+            of_word[place:end] = phrases[word]
+        starts = np.zeros(len(ids), dtype=bool)
+        starts[[place for place, _ in first]] = True
+        around = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
+        inner = ~np.isin(ids, [i for i in around if i is not None])
+        return _Side(ids[inner], starts[inner], of_word[inner])
+
+    def batch(self, t: int, stream: Stream) -> Batch:
+        """About ``batch_tokens`` tokens of pairs."""
+        plan = self._plans.setdefault(stream.seed, self._plan(stream.seed))
+        means = [np.mean([len(a.tokens) + len(b.tokens) for a, b in self._pairs[name]]) + 4 for name in plan.languages]
+        count = max(1, round(stream.batch_tokens / float(np.average(means, weights=plan.sizes))))
+        names, numbers = plan.draw(t * count, (t + 1) * count)
+        texts, labels, phrases, room = [], [], 0, stream.row_length - 2
+        for chosen, number in zip(names.tolist(), numbers.tolist(), strict=True):
+            name = plan.languages[chosen]
+            sides = self._pairs[name][number]
+            # A phrase counts where something is left of both sides.
+            kept = np.intersect1d(*(side.phrases[:room][side.phrases[:room] >= 0] for side in sides))
+            for side, spoken in zip(sides, self._spoken[name], strict=True):
+                text = Text(side.tokens, side.starts, np.full(len(side.tokens), spoken))
+                texts.append(stream.framed(text, room, spoken))
+                stream.drawn[stream.languages[spoken]] += 1
+                own = side.phrases[:room]
+                known = np.where(np.isin(own, kept), phrases + np.searchsorted(kept, own), IGNORED)
+                labels.append(np.pad(known, 1, constant_values=IGNORED))
+            phrases += len(kept)
+        batch = stream.laid_out(texts, [(i, i + 1) for i in range(0, len(texts), 2)])
+        flat = torch.full_like(batch.tokens_BL, IGNORED)
+        for segment, known in enumerate(labels, start=1):
+            flat[batch.segments_BL == segment] = torch.from_numpy(known)
+        return replace(batch, labels=flat)
+
+    def _plan(self, seed: int) -> DrawPlan:
+        sizes = {name: len(rows) for name, rows in self._pairs.items()}
+        return DrawPlan(sizes, smoothed(sizes, self.exponent), seed + 3)
+
+
+class WordAlignment:
+    """Rank the translation of a word first among the words of the batch.
+
+    Args:
+        texts: the aligned pairs.
+        temperature: T.
+        negatives: ``"other"`` (weak) or ``"both"`` (strong).
+    """
+
+    name = "align"
+    splittable = False
+    networks: Mapping[str, nn.Module] = {}
+
+    def __init__(self, texts: AlignedTexts, *, temperature: float = 0.1, negatives: str = "both") -> None:
+        self.temperature = temperature
+        self.negatives = negatives
+        self.layout = Layout(source=texts)
+
+    def prepare(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> Targets:
+        """Nothing is hidden; one prediction a side of a phrase."""
+        assert batch.labels is not None
+        return Targets(2 * (int(batch.labels.max()) + 1 if (batch.labels >= 0).any() else 0))
+
+    def rows(self, targets: Targets, batch: Batch, start: int, stop: int) -> Targets:
+        """The whole only: see ``splittable``."""
+        return targets
+
+    def loss(self, model: PreTrainedModel, batch: Batch, targets: Targets) -> Loss:
+        """Summed ranking loss over all phrases, both directions."""
+        vectors_WD, languages_W = self.phrase_vectors(model, batch, targets.count)
+        links_P2 = torch.arange(targets.count, device=vectors_WD.device).view(-1, 2)
+        each = ranking_losses(
+            at_least_float32(vectors_WD),
+            links_P2,
+            temperature=self.temperature,
+            margin=0.0,
+            negatives=self.negatives,
+            gather=True,
+        )
+        return Loss(each.sum(), len(each), each.detach(), languages_W[torch.cat([links_P2[:, 1], links_P2[:, 0]])])
+
+    @staticmethod
+    def phrase_vectors(model: PreTrainedModel, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
+        """Mean token states of phrases and their languages, [W, D] and [W]: first side, second side, and so on."""
+        assert batch.labels is not None
+        chosen_BL = batch.labels != IGNORED
+        states_ND = encode_at(model, batch, chosen_BL)
+        # A pair's segments have consecutive numbers, the first of them odd.
+        of_N = 2 * batch.labels[chosen_BL] + (batch.segments_BL[chosen_BL] + 1) % 2
+        sums_WD = states_ND.new_zeros(count, states_ND.shape[1]).index_add(0, of_N, states_ND)
+        sizes_W = torch.bincount(of_N, minlength=count).clamp(min=1)
+        languages_W = torch.zeros(count, dtype=torch.long, device=of_N.device)
+        languages_W[of_N] = batch.languages_BL[chosen_BL]
+        return sums_WD / sizes_W[:, None], languages_W
