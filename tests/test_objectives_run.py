@@ -101,9 +101,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     lexicon = folder / "en-de.txt"
     lexicon.write_text("and und\ngod Gott\nthe der\nearth Erde\n", encoding="utf-8")
     aligned = folder / "aligned.tsv"
-    words = [("the king", "der König"), ("a child", "ein Kind"), ("his mother", "seine Mutter"),
-             ("in Judea", "in Judäa"), ("son of David", "Sohn von David"), ("they came", "sie kamen"), ("I say", "ich sage")]  # fmt: skip
-    rows = [f"en-de\t{a}\t{b}\t" + " ".join(f"{i}-{i}" for i in range(len(a.split()))) for a, b in words]
+    words = {"the king": "der König", "a child": "ein Kind", "his mother": "seine Mutter", "in Judea": "in Judäa",
+             "son of David": "Sohn von David", "they came": "sie kamen", "I say": "ich sage"}  # fmt: skip
+    rows = [f"en-de\t{a}\t{b}\t" + " ".join(f"{i}-{i}" for i in range(len(a.split()))) for a, b in words.items()]
     aligned.write_text("\n".join(["pair\tsrc_tokens\ttgt_tokens\tsure", *rows]), encoding="utf-8")
     return {
         "aligned": str(aligned),

@@ -17,6 +17,8 @@ from interlingua.recipe import ContrastRecipe, MLMRecipe, TLMRecipe
 from interlingua.shards.inspect import find_vocabulary, inspect_rows, split_folder
 from interlingua.shards.read import ShardSet
 from interlingua.shards.stream import Stream
+from interlingua.shards.write import write_shards
+from interlingua.text.documents import Document
 
 RECIPES = {"mlm": MLMRecipe(rate=0.3), "tlm": TLMRecipe(rate=0.3, unit="word"), "contrast": ContrastRecipe()}
 
@@ -73,7 +75,9 @@ def test_hidden_pieces_are_those_of_the_objective(tiny_run: Path) -> None:
 
 def test_plain_marks(tiny_run: Path) -> None:
     # Without a terminal: brackets, as the help says, and none for an objective that hides nothing.
-    result = run("shards", "inspect", tiny_run, "--rows", 3, "--row-length", 96, "--rate", 0.5)
+    result = run(
+        "shards", "inspect", tiny_run, "--rows", 3, "--row-length", 96, "--objective", "{type: mlm, rate: 0.5}"
+    )
     assert result.exit_code == 0, result.output
     assert result.stdout.count("row ") == 3
     assert re.search(r"\[[^\]>=]+\]", result.stdout)
@@ -121,3 +125,24 @@ def test_nothing_there_is_told(tmp_path: Path, tiny_run: Path) -> None:
     objective = build_mixture([MLMRecipe()], tokenizer, how="sum", seed=0).objectives[0]
     with pytest.raises(DataError, match="rows = 0"):
         inspect_rows(stream, objective, tokenizer, rows=0)
+
+
+def test_two_texts_and_their_order(tmp_path: Path, tiny_run: Path) -> None:
+    """Parts of one document side by side, with what is asked of them; an objective that rows cannot show is refused."""
+    tokenizer = open_tokenizer(tiny_run / "vocab")
+    texts = [f"verse {i} of the chapter" for i in range(20)]
+    documents = [Document(text, "en", "made up", i, continues=i > 0) for i, text in enumerate(texts)]
+    write_shards(tmp_path, documents, tokenizer, ["en"], held_out=0.0)
+    result = run("shards", "inspect", tmp_path, "--rows", 2, "--objective", "sop", "--vocab", tiny_run / "vocab")
+    assert result.exit_code == 0, result.output
+    plain = re.sub(r"\[([^]>=]*)[^]]*\]", r"\1", result.stdout)
+    found = re.findall(r"verse (\d+) of the chapter \|\s+verse (\d+) of the chapter\s+\((not )?in order\)", plain)
+    assert len(found) > 5
+    for first, second, wrong in found:
+        assert int(second) - int(first) == (-1 if wrong else 1)
+    refused = run("shards", "inspect", tmp_path, "--rows", 2, "--objective", "denoise", "--vocab", tiny_run / "vocab")
+    assert refused.exit_code == 1
+    assert "rows cannot show" in refused.stderr
+    unknown = run("shards", "inspect", tmp_path, "--rows", 2, "--objective", "mlmm", "--vocab", tiny_run / "vocab")
+    assert unknown.exit_code == 1
+    assert "'mlmm'" in unknown.stderr

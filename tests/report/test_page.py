@@ -165,3 +165,20 @@ def test_the_snippet_of_the_documentation_runs(tmp_path: Path, monkeypatch: pyte
     page = Reader((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "Burmese" in page.texts
     assert len(page.named("svg")) == 1
+
+
+def test_markdown() -> None:
+    """A page's sections as Markdown: cells as the page shows them, bars escaped, figures by their alternative text."""
+    from interlingua.report.markdown import to_markdown
+
+    table = Table(
+        "t", "how to read it", ["name", "x|y", "n"], [["a|b", 0.12345, 1200], [Phrase("два", "ru"), math.nan, None]],
+        align=["left", "right", "right"], highlight=frozenset({(0, 1)}),
+    )  # fmt: skip
+    figure = Figure("f", "c", "<svg/>", "a rising line")
+    text = to_markdown("Title", "Lead.", [Section("One", ["text ", ["part ", Phrase("Wort", "de")]], [table, figure])])
+    assert text.splitlines() == [
+        "# Title", "", "Lead.", "", "## One", "", "text ", "", "part Wort", "", "how to read it", "",
+        "| name | x\\|y | n |", "| --- | ---: | ---: |", "| a\\|b | **0.123** | 1,200 |", "| два | - | - |", "",
+        "a rising line",
+    ]  # fmt: skip

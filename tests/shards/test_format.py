@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from interlingua.errors import LanguageError, RunError, ShardError, VocabularyError
 from interlingua.shards.format import Shard, Unit, encode_shard, fingerprint
 from interlingua.shards.read import ShardSet
-from interlingua.shards.write import tokenizer_batches, write_shards
+from interlingua.shards.write import _batches, write_shards
 from interlingua.text.documents import Document
 from interlingua.text.pairs import Parallel
 from interlingua.vocab.words import WordStarts
@@ -236,7 +236,7 @@ def test_batches_hold_every_text_in_order(lengths, size):
     texts = ["x" * length for length in lengths]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("interlingua.shards.write._BATCH", size)
-        batches = [texts[batch] for batch in tokenizer_batches(texts)]
+        batches = [texts[batch] for batch in _batches(texts)]
     assert list(itertools.chain(*batches)) == texts
     assert all(len(batch) >= 64 for batch in batches[:-1])
     if max(lengths) <= size // 64:

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.fixtures_models import tiny_config
-from transformers import AutoModel
+from tests.fixtures_models import BEGIN, ENCODERS, END, tiny_config
+from transformers import AlbertConfig, AlbertModel, AutoModel
 
 from interlingua.errors import CheckpointError, LabelError, RecipeError
 from interlingua.models.checkpoint import save_checkpoint
@@ -143,6 +143,34 @@ def test_freeze_counts_layers_and_refuses_too_many(hf_tokenizer: Any, texts: lis
     assert model.classifier.weight.requires_grad
     with pytest.raises(RecipeError, match="at most 3"):
         freeze(model, 4)
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+def test_frozen_layers_of_every_class(family: str) -> None:
+    """Autograd as witness: states up to the frozen layer need no gradient, those above it do."""
+    model = AutoModel.from_config(tiny_config(family))
+    for count in (0, 2) if family == "albert" else (0, 1, 2):  # ALBERT's first two of three layers are one
+        model.requires_grad_(True)
+        assert freeze(model, count or "embeddings") == count
+        inputs = {"input_ids": torch.tensor([[BEGIN, 10, 11, END]])}
+        bare = model.get_encoder() if model.config.is_encoder_decoder else model
+        states = bare(**inputs, output_hidden_states=True).hidden_states
+        # XLNet and ALBERT among others give the states before every layer and after the last.
+        assert not any(state.requires_grad for state in states[: count + 1])
+        assert all(state.requires_grad for state in states[count + 1 :])
+
+
+def test_layers_that_share_weights_are_frozen_together(hf_tokenizer: Any) -> None:
+    """ALBERT with two groups in four layers: two can be frozen, one and three cannot."""
+    config = AlbertConfig(
+        vocab_size=50, embedding_size=8, hidden_size=16, num_hidden_layers=4, num_hidden_groups=2,
+        num_attention_heads=2, intermediate_size=16,
+    )  # fmt: skip
+    model = AlbertModel(config)
+    assert freeze(model, 2) == 2
+    for count in (1, 3):
+        with pytest.raises(RecipeError, match="share weights"):
+            freeze(model, count)
 
 
 def test_the_best_epoch_on_dev_is_kept(hf_tokenizer: Any, texts: list[TextExample]) -> None:

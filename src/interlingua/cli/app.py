@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from interlingua.cli import doctor, evaluate, finetune, pretrain, probe, recipe, report, shards, tour, vocab
+from interlingua.cli import doctor, evaluate, finetune, pretrain, probe, recipe, report, shards, study, tour, vocab
 from interlingua.cli.console import InOrder, group
 
 __all__ = ["app"]
@@ -45,5 +45,6 @@ finetune.add_to(app)
 evaluate.add_to(app)
 app.add_typer(probe.app, name="probe")
 report.add_to(app)
+app.add_typer(study.app, name="study")
 app.add_typer(recipe.app, name="recipe")
 doctor.add_to(app)

@@ -12,6 +12,7 @@ from interlingua.cli.console import JSON, Answer, Debug, Overrides, RecipeName, 
 from interlingua.cli.keys import PretrainVerb
 
 if TYPE_CHECKING:
+    from interlingua.recipe import ObjectiveRecipe
     from interlingua.shards.inspect import Piece, ShownRow
     from interlingua.shards.read import ShardSet
 
@@ -71,9 +72,9 @@ def inspect(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of shards, or a run folder.")],
     rows: Annotated[int, typer.Option(min=0, help="Rows of a batch to show; 0 shows the manifest.")] = 0,
     row_length: Annotated[int, typer.Option(min=8, help="Tokens a packed row.")] = 128,
-    objective: Annotated[Literal["mlm", "tlm", "contrast"], typer.Option(help="What lays the batch out.")] = "mlm",
-    whole_words: Annotated[bool, typer.Option("--whole-words", help="Hide whole words, not tokens.")] = False,
-    rate: Annotated[float, typer.Option(min=0.001, max=0.999, help="Share of tokens hidden.")] = 0.15,
+    objective: Annotated[
+        str, typer.Option(help="What lays the batch out and hides: a type, or a section as in a recipe.")
+    ] = "mlm",
     step: Annotated[int, typer.Option(min=0, help="Which batch.")] = 0,
     seed: Annotated[int, typer.Option(help="Of draws and masks.")] = 0,
     split: Annotated[Literal["train", "held-out"], typer.Option(help="Which part.")] = "train",
@@ -86,12 +87,13 @@ def inspect(
     The manifest as a table, or with --rows N rows of a batch: their texts, and what a mask would hide.
 
     Hidden tokens are coloured on a terminal; elsewhere [word] is masked, [word>other] replaced at random, and [word=]
-    left as it is but asked for.
+    left as it is but asked for. For nsp and sop | parts the two texts.
 
     Example:
     interlingua shards write bible-tiny --out runs/shards
     interlingua shards inspect runs/shards
     interlingua shards inspect runs/shards --rows 4 --objective tlm
+    interlingua shards inspect runs/shards --rows 4 --objective '{type: mlm, unit: span, rate: 0.3}'
     """
     from interlingua.shards.inspect import find_vocabulary, inspect_rows, split_folder
     from interlingua.shards.read import ShardSet
@@ -107,19 +109,38 @@ def inspect(
     tokenizer = open_tokenizer(vocab) if vocab else find_vocabulary(shards.folder, shards.manifest["vocabulary"])
     shards = ShardSet(shards.folder, vocabulary=fingerprint(tokenizer.backend_tokenizer), verify=False)
     stream = Stream(shards, tokenizer, seed=seed, batch_tokens=rows * row_length, row_length=row_length)
-    learnt = build_mixture([_objective(objective, whole_words, rate)], tokenizer, how="sum", seed=seed).objectives[0]
+    learnt = build_mixture(
+        [_objective(objective)], tokenizer, how="sum", seed=seed, languages=shards.languages, shards=shards
+    ).objectives[0]
     found = inspect_rows(stream, learnt, tokenizer, rows=rows, step=step, seed=seed)
     colour = has_colour()
     return Answer(found, [line for number, row in enumerate(found, 1) for line in _lines(number, row, colour)])
 
 
-def _objective(name: str, whole_words: bool, rate: float) -> Any:
-    from interlingua.recipe import ContrastRecipe, MLMRecipe, TLMRecipe
+def _objective(section: str) -> ObjectiveRecipe:
+    """An objective as a recipe has it; those that add networks of their own to masked LM are shown as masked LM."""
+    from interlingua.errors import RecipeError
+    from interlingua.recipe import (
+        DenoiseRecipe,
+        MaskingRecipe,
+        MLMRecipe,
+        PretrainRecipe,
+        RTDRecipe,
+        SpanBoundaryRecipe,
+    )
+    from interlingua.recipe_file import load_recipe
 
-    if name == "contrast":
-        return ContrastRecipe()
-    kind = TLMRecipe if name == "tlm" else MLMRecipe
-    return kind(unit="word" if whole_words else "token", rate=rate)
+    word = section if section.startswith("{") else f"{{type: {section}}}"
+    asked = load_recipe({}, PretrainRecipe, [f"objectives=[{word}]"]).objectives[0]
+    if isinstance(asked, DenoiseRecipe):
+        raise RecipeError(
+            "denoising reads a text and writes another, which rows cannot show",
+            expected="an objective that hides tokens or ranks texts, such as mlm",
+            where="--objective",
+        )
+    if isinstance(asked, (SpanBoundaryRecipe, RTDRecipe)):
+        return MLMRecipe(**{name: getattr(asked, name) for name in MaskingRecipe.model_fields})
+    return asked
 
 
 def _manifest(split: str, shards: ShardSet) -> list[Any]:
@@ -152,9 +173,15 @@ def _lines(number: int, row: ShownRow, colour: bool) -> Iterable[Any]:
         for place, lang in enumerate(dict.fromkeys(piece.language for piece in text.pieces)):
             head = f"  {text.number:>4}" if place == 0 else "      "
             line = Text(f"{head}  {lang:<8} ", no_wrap=False)
+            side = 0
             for piece in text.pieces:
                 if piece.language == lang:
+                    if piece.side != side:
+                        line.append(" | ", style="bold")
+                        side = piece.side
                     _add(line, piece, colour)
+            if text.in_order is not None:
+                line.append("  (in order)" if text.in_order else "  (not in order)", style="dim")
             if text.translations and place == 0:
                 line.append(f"  (translates {', '.join(map(str, text.translations))})", style="dim")
             yield line if colour else line.plain

@@ -25,6 +25,7 @@ __all__ = ["ARCHITECTURES", "Architecture", "architecture", "architecture_or_pla
 
 #: From a model with its head, and states, to other states or logits.
 Piece = Callable[[Any, Tensor], Tensor]
+Stack = tuple[list[Any], list[list[Any]]]
 Pooling = Literal["first", "last", "mean", "late"]
 
 
@@ -45,6 +46,7 @@ class Architecture:
         positions: whether the class takes ``position_ids`` (the others count along the row).
         position_offset: what positions begin at, added to ``pad_token_id`` (RoBERTa-like classes: 1).
         language_input: the argument that can carry the language: ``token_type_ids`` or ``langs``.
+        stack: from the bare encoder to the modules of its embeddings and those of each of its layers, lowest first.
         layered: whether the encoder is ``embeddings`` followed by ``encoder.layer[i](states, mask)``, as BERT's.
         causal: from the config to whether tokens see only those before them.
         pooling: from the config to what the sequence classifier looks at: the ``first`` or ``last`` token, the
@@ -62,6 +64,7 @@ class Architecture:
     positions: bool = True
     position_offset: int = 0
     language_input: Literal["token_type_ids", "langs"] | None = None
+    stack: Callable[[Any], Stack] = lambda base: ([base.embeddings], [[layer] for layer in base.encoder.layer])
     layered: bool = False
     causal: Callable[[Any], bool] = lambda config: bool(getattr(config, "is_decoder", False))
     pooling: Callable[[Any], Pooling] = lambda config: "first"
@@ -71,6 +74,45 @@ class Architecture:
     token_logits: Piece | None = None
     replaced_logits: Piece | None = None
     order_logits: Piece | None = None
+
+
+def _albert_stack(base: Any) -> Stack:
+    encoder, config = base.encoder, base.config
+    groups = encoder.albert_layer_groups
+    each = config.num_hidden_layers / config.num_hidden_groups
+    layers = [[groups[int(i / each)]] for i in range(config.num_hidden_layers)]
+    return [base.embeddings, encoder.embedding_hidden_mapping_in], layers
+
+
+def _xlm_stack(base: Any) -> Stack:
+    lowest = [base.embeddings, base.position_embeddings, base.layer_norm_emb]
+    if hasattr(base, "lang_embeddings"):
+        lowest.append(base.lang_embeddings)
+    return lowest, [list(parts) for parts in zip(
+        base.attentions, base.layer_norm1, base.ffns, base.layer_norm2, strict=True)]  # fmt: skip
+
+
+def _bart_stack(base: Any) -> Stack:
+    encoder = getattr(base, "encoder", base)
+    lowest = [encoder.embed_tokens, encoder.embed_positions, encoder.layernorm_embedding]
+    return lowest, [[layer] for layer in encoder.layers]
+
+
+def _t5_stack(base: Any) -> Stack:
+    encoder = getattr(base, "encoder", base)
+    return [encoder.embed_tokens], [[block] for block in encoder.block]
+
+
+def _electra_stack(base: Any) -> Stack:
+    projection = [base.embeddings_project] if hasattr(base, "embeddings_project") else []
+    return [base.embeddings, *projection], [[layer] for layer in base.encoder.layer]
+
+
+def _deberta_stack(base: Any) -> Stack:
+    # The table of relative positions is used by every layer; it counts as what they all stand on.
+    encoder = base.encoder
+    shared = [getattr(encoder, name) for name in ("rel_embeddings", "LayerNorm", "conv") if hasattr(encoder, name)]
+    return [base.embeddings, *filter(None, shared)], [[layer] for layer in encoder.layer]
 
 
 def _same(model: Any, states_ND: Tensor) -> Tensor:
@@ -138,7 +180,7 @@ def _eurobert_sequence(model: Any, pooled_SD: Tensor) -> Tensor:
 
 
 def _t5_family(name: str) -> Architecture:
-    return Architecture(name, "additive", positions=False, token_logits=_dropped)
+    return Architecture(name, "additive", positions=False, stack=_t5_stack, token_logits=_dropped)
 
 
 #: By ``config.model_type``.
@@ -166,6 +208,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             "modernbert",
             "sliding",
+            stack=lambda base: ([base.embeddings], [[layer] for layer in base.layers]),
             pooling=lambda config: "mean" if config.classifier_pooling == "mean" else "first",
             masked_transform=lambda model, states_ND: model.head(states_ND),
             sequence_logits=_modernbert_logits,
@@ -174,6 +217,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             "electra",
             language_input="token_type_ids",
+            stack=_electra_stack,
             layered=True,
             masked_transform=lambda model, states_ND: model.generator_predictions(states_ND),
             sequence_logits=_first_of_one,
@@ -183,6 +227,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             "albert",
             language_input="token_type_ids",
+            stack=_albert_stack,
             masked_transform=_albert_transform,
             sequence_logits=lambda model, pooled_SD: _dropped(model, _albert_pooled(model, pooled_SD)),
             token_logits=_dropped,
@@ -190,12 +235,14 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         Architecture(
             "distilbert",
+            stack=lambda base: ([base.embeddings], [[layer] for layer in base.transformer.layer]),
             masked_transform=_distilbert_transform,
             sequence_logits=lambda model, pooled_SD: _dropped(model, relu(model.pre_classifier(pooled_SD))),
             token_logits=_dropped,
         ),
         Architecture(
             "eurobert",
+            stack=lambda base: ([base.embed_tokens], [[layer] for layer in base.layers]),
             pooling=lambda config: "first" if config.classifier_pooling == "bos" else config.classifier_pooling,
             masked_transform=_same,
             sequence_logits=_eurobert_sequence,
@@ -204,6 +251,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             "deberta-v2",
             "disentangled",
+            stack=_deberta_stack,
             masked_transform=_deberta_transform,
             output_layer=_deberta_output,
             sequence_logits=lambda model, pooled_SD: _dropped(model, model.pooler(pooled_SD[:, None])),
@@ -214,6 +262,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "xlm",
             "rows",
             language_input="langs",
+            stack=_xlm_stack,
             causal=lambda config: bool(config.causal),
             masked_transform=_same,
             sequence_logits=lambda model, pooled_SD: model.sequence_summary(pooled_SD[:, None]),
@@ -223,6 +272,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "xlnet",
             "permutation",
             positions=False,
+            stack=lambda base: ([base.word_embedding], [[layer] for layer in base.layer]),
             pooling=lambda config: "last",
             masked_transform=_same,
             sequence_logits=lambda model, pooled_SD: model.logits_proj(model.sequence_summary(pooled_SD[:, None])),
@@ -230,6 +280,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
         Architecture(
             "gpt2",
+            stack=lambda base: ([base.wte, base.wpe], [[layer] for layer in base.h]),
             causal=lambda config: True,
             pooling=lambda config: "last",
             masked_transform=_same,
@@ -237,8 +288,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             token_logits=_dropped,
         ),
         # The encoders of encoder-decoders. BART's positions are counted along the row, whatever is asked for.
-        Architecture("bart", "rows", positions=False),
-        Architecture("mbart", "rows", positions=False),
+        Architecture("bart", "rows", positions=False, stack=_bart_stack),
+        Architecture("mbart", "rows", positions=False, stack=_bart_stack),
         _t5_family("t5"),
         _t5_family("mt5"),
     )

@@ -40,12 +40,14 @@ class Piece:
         hidden: ``""`` if the model sees it and is not asked; ``mask``, ``random`` or ``kept`` if it is to be
             predicted, by what the model sees in its place.
         replacement: for ``random``: what the model sees.
+        side: 1 for the second of two texts that are told apart by token types, else 0.
     """
 
     text: str
     language: str
     hidden: str = ""
     replacement: str = ""
+    side: int = 0
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,14 @@ class ShownText:
         tokens: its tokens, special ones included.
         pieces: its text; special tokens are left out.
         translations: numbers of the segments that translate it.
+        in_order: of two texts: whether the second follows the first; None where that is not asked.
     """
 
     number: int
     tokens: int
     pieces: tuple[Piece, ...]
     translations: tuple[int, ...] = ()
+    in_order: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,10 @@ def _row(batch: Batch, targets: Targets, r: int, languages: Sequence[str], token
         places = np.flatnonzero(segments_L == number)
         partners = [int(b if a == number else a) for a, b in links if number in (a, b)]
         pieces = _pieces(batch, targets, r, places, languages, tokenizer)
-        texts.append(ShownText(number, len(places), tuple(pieces), tuple(sorted(partners))))
+        in_order = None
+        if batch.labels is not None and batch.labels.dim() == 1:
+            in_order = not int(batch.labels[number - 1])
+        texts.append(ShownText(number, len(places), tuple(pieces), tuple(sorted(partners)), in_order))
     return ShownRow(int((segments_L > 0).sum()), len(segments_L), tuple(texts))
 
 
@@ -178,24 +185,25 @@ def _pieces(
     seen = shown_BL[r].numpy()[places]
     asked = np.zeros(len(ids), dtype=bool) if labels_BL is None else labels_BL[r].numpy()[places] >= 0
     spoken = batch.languages_BL[r].numpy()[places]
+    sides = np.zeros_like(spoken) if batch.types_BL is None else batch.types_BL[r].numpy()[places]
     kinds = [_how(bool(a), int(i), int(s), tokenizer.mask_token_id) for a, i, s in zip(asked, ids, seen, strict=True)]
     # Masked neighbours read as one gap; what is replaced at random is shown token by token, beside what replaces it.
     states = [
-        (int(language), how, number if how == "random" else -1)
-        for number, (language, how) in enumerate(zip(spoken, kinds, strict=True))
+        (int(language), int(side), how, number if how == "random" else -1)
+        for number, (language, side, how) in enumerate(zip(spoken, sides, kinds, strict=True))
     ]
     pieces, begin = [], 0
     for end in range(1, len(ids) + 1):
         if end < len(ids) and states[end] == states[begin]:
             continue
-        language, how, _ = states[begin]
+        language, side, how, _ = states[begin]
         # Each side of a joined pair is a text of its own.
-        first = int(np.flatnonzero(spoken == language)[0])
+        first = int(np.flatnonzero((spoken == language) & (sides == side))[0])
         before = tokenizer.decode(ids[first:begin]) if begin > first else ""
         whole = tokenizer.decode(ids[first:end])
         text = whole[_common(before, whole) :]
         replacement = tokenizer.decode(seen[begin:end]).strip() if how == "random" else ""
-        pieces.append(Piece(text, languages[language], how, replacement))
+        pieces.append(Piece(text, languages[language], how, replacement, side))
         begin = end
     return pieces
 

@@ -104,7 +104,7 @@ def _split(tokens: np.ndarray, starts: np.ndarray, limit: int) -> list[slice]:
     return [*pieces, slice(at, len(tokens))]
 
 
-def tokenizer_batches(texts: Sequence[str]) -> list[slice]:
+def _batches(texts: Sequence[str]) -> list[slice]:
     """Cut texts into batches of about ``_BATCH`` characters, of 64 texts at least for the tokenizer's threads."""
     counted = np.minimum([len(text) for text in texts], _BATCH // 64)
     cuts = np.flatnonzero(np.diff((np.cumsum(counted) - counted) // _BATCH)) + 1
@@ -128,7 +128,7 @@ class _Worker:
 
     def tokens(self, texts: Sequence[str], lang: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Token ids and word starts of each text, in order."""
-        for batch in tokenizer_batches(texts):
+        for batch in _batches(texts):
             encoded = self.tokenizer.encode_batch_fast(texts[batch], add_special_tokens=False)
             ids_list = [encoding.ids for encoding in encoded]
             lengths = np.fromiter(map(len, ids_list), dtype=np.int64, count=len(ids_list))

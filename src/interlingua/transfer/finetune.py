@@ -196,21 +196,31 @@ def freeze(model: PreTrainedModel, what: str | int) -> int:
         How many lowest layers are frozen, embeddings counting none.
 
     Raises:
-        RecipeError: more layers than there are.
+        RecipeError: more layers than there are, or layers that share weights with those above them.
     """
-    base = model.base_model
-    layers = base.encoder.layer if hasattr(base, "encoder") else base.layers
+    from interlingua.models.architectures import architecture
+
     if what == "none":
         return 0
-    for parameter in base.embeddings.parameters():
-        parameter.requires_grad_(False)
-    if what == "embeddings":
-        return 0
-    count = len(layers) if what == "all" else int(what)
+    embeddings, layers = architecture(model).stack(model.base_model)
+    count = {"embeddings": 0, "all": len(layers)}.get(str(what), what)
+    count = int(count)
     if not 0 <= count <= len(layers):
         raise RecipeError(f"freeze = {what!r}", expected=f"at most {len(layers)} layers", where="tune.freeze")
-    for layer in layers[:count]:
-        for parameter in layer.parameters():
+    frozen, above = (
+        {id(p): p for modules in part for module in modules for p in module.parameters()}
+        for part in (layers[:count], layers[count:])
+    )
+    if frozen.keys() & above.keys():
+        raise RecipeError(
+            f"freeze = {what!r} in a network whose layers share weights",
+            expected=f"none, embeddings or all {len(layers)} layers, or as many as share among themselves",
+            where="tune.freeze",
+        )
+    for parameter in frozen.values():
+        parameter.requires_grad_(False)
+    for module in embeddings:
+        for parameter in module.parameters():
             parameter.requires_grad_(False)
     return count
 

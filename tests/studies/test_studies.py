@@ -1,0 +1,134 @@
+"""studies/: verdicts against numbers worked out by hand, the runner on a few seconds of real text."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+
+import numpy as np
+import pytest
+from tests.fixtures_cli import run as cli
+
+from interlingua.pretrain import check_pretrain
+from interlingua.recipe import PretrainRecipe
+from interlingua.recipe_file import load_recipe
+from interlingua.scores import Score, append_scores, read_scores
+from interlingua.studies import STUDIES, Claim, verdict, write_pages
+from interlingua.studies.arms import Arm, Scale, run_arms
+from interlingua.studies.base import pooled_deviation, seed_values
+from interlingua.studies.objectives import ARMS, CLAIMS, SCALES
+
+CLAIM = Claim("a beats b", "3 : 1", "somebody", {"a": 1, "b": -1}, "accuracy")
+
+
+def test_pooled_deviation():
+    """The root of the mean variance, weighted by degrees of freedom, as numpy computes it."""
+    rows = {"a": [1.0, 2.0, 4.0], "b": [3.0, 3.5], "c": [7.0]}
+    values = {arm: dict(enumerate(row)) for arm, row in rows.items()}
+    expected = math.sqrt((2 * np.var(rows["a"], ddof=1) + np.var(rows["b"], ddof=1)) / 3)
+    assert pooled_deviation(values) == pytest.approx(expected)
+    assert math.isnan(pooled_deviation({"c": {0: 7.0}}))
+
+
+@pytest.mark.parametrize(
+    ("b", "margin", "expected"),
+    [(0.1, 0.0, "agrees"), (0.49, 0.0, "open"), (0.9, 0.0, "differs"), (0.51, -0.2, "agrees"), (0.71, -0.1, "differs")],
+)
+def test_verdicts(b, margin, expected):
+    """Two seeds at +-.01: deviation .0141, standard error of a difference .0141, so a verdict from .0283 on."""
+    values = {"a": {0: 0.51, 1: 0.49}, "b": {0: b + 0.01, 1: b - 0.01}}
+    claim = Claim(**{**vars(CLAIM), "margin": margin})
+    found = verdict(claim, values)
+    assert found.ours == pytest.approx(0.5 - b)
+    assert found.error == pytest.approx(math.sqrt(0.0002) * math.sqrt(2 / 2))
+    assert found.verdict == expected
+
+
+def test_what_was_not_measured_is_not_compared():
+    """An arm is missing; or there is one seed and so no noise to compare with."""
+    assert verdict(CLAIM, {"a": {0: 1.0}}).verdict == "not comparable"
+    assert verdict(CLAIM, {"a": {0: 1.0}, "b": {0: 0.0}}).verdict == "open"
+
+
+def test_seed_values():
+    """Means over the languages asked for, seed by seed."""
+    rows = [("a", "de", 0, 0.2), ("a", "fi", 0, 0.4), ("a", "de", 1, 0.6), ("a", "en", 1, 1.0), ("b", "de", 0, 0.1)]
+    scores = [Score(m, "t", lang, "test", "accuracy", v, 10, seed) for m, lang, seed, v in rows]
+    found = seed_values(scores, "t", "accuracy", ["de", "fi"])
+    assert found == {"a": {0: pytest.approx(0.3), 1: 0.6}, "b": {0: 0.1}}
+
+
+def test_claims_name_arms():
+    """Every claim compares arms there are, each at least in one direction and the other."""
+    names = {arm.name for arm in ARMS}
+    assert len(names) == len(ARMS)
+    for claim in CLAIMS:
+        assert set(claim.terms) <= names
+        assert sum(claim.terms.values()) == 0
+
+
+def test_every_arm_is_a_recipe(tmp_path):
+    """Every arm passes the check that a recipe passes before it runs, at both scales."""
+    path = tmp_path / "a.tsv"
+    path.write_text("id\tdocument\ten\tde\n1\ta\tone\teins\n2\ta\ttwo\tzwei\n", encoding="utf-8")
+    for scale in SCALES.values():
+        for arm in ARMS:
+            tree = {
+                "data": {"parallel": [str(path)]},
+                "model": {"hidden": 128, "layers": 2},
+                "objectives": [dict(arm.objective), {"type": "contrast"}],
+            }
+            check_pretrain(load_recipe(tree, PretrainRecipe, [*scale.changes, *arm.changes]))
+
+
+def test_a_study_runs_and_resumes(tmp_path, monkeypatch):
+    """Two arms for a moment on two languages of the bundled text: scores of every kind, and nothing is done twice."""
+    monkeypatch.setattr("interlingua.studies.arms.ROUNDS", 1)
+    scale = Scale(0.1, (0,), ("en", "de"), ("train.threads=1", "model.hidden=32", "model.feed_forward=64"))
+    arms = [Arm("token-15", "tokens", {"type": "mlm"}), Arm("sop", "order", {"type": "sop"})]
+    said: list[str] = []
+    run_arms(arms, tmp_path, scale, say=said.append)
+    scores = read_scores(tmp_path / "scores.jsonl")
+    kinds = {(s.model, s.task, s.language) for s in scores}
+    for arm in arms:
+        assert {(arm.name, "bits", lang) for lang in ("en", "de")} <= kinds
+        assert {(arm.name, "bible part", lang) for lang in ("en", "de")} <= kinds
+        assert (arm.name, "retrieval", "de") in kinds
+    bits = [s.value for s in scores if s.task == "bits"]
+    assert all(1 < value < 8 for value in bits)  # between a good compressor and raw bytes
+    before = (tmp_path / "scores.jsonl").read_bytes()
+    assert not list(tmp_path.rglob("*.safetensors"))
+    speeds = json.loads((tmp_path / "speeds.json").read_text(encoding="utf-8"))
+    assert set(speeds) == {"token-15", "sop"}
+    said.clear()
+    run_arms(arms, tmp_path, scale, say=said.append)
+    assert said == []
+    assert (tmp_path / "scores.jsonl").read_bytes() == before
+    page, text = write_pages(STUDIES["objectives"], tmp_path)
+    assert "single tokens, 15 %" in text.read_text(encoding="utf-8")
+    assert "not comparable" in page.read_text(encoding="utf-8")
+    shutil.rmtree(tmp_path / "arms")
+
+
+def test_the_command(tmp_path):
+    """The list; a page from measured scores; names and folders that are not there."""
+    assert "objectives" in cli("study", "list").stdout
+    wrong = cli("study", "run", "objectivs")
+    assert wrong.exit_code == 1
+    assert "objectives" in wrong.stderr
+    empty = cli("study", "report", "objectives", "--out", tmp_path)
+    assert empty.exit_code == 1
+    assert "study run" in empty.stderr
+    for arm, value in (("span-15", 0.6), ("token-15", 0.5)):
+        rows = [
+            Score(arm, "bible part", lang, "held-out", "accuracy", value + seed / 100, 600, seed)
+            for lang in ("en", "de")
+            for seed in (0, 1)
+        ]
+        append_scores(tmp_path / "scores.jsonl", rows)
+    shown = cli("study", "report", "objectives", "--out", tmp_path)
+    assert shown.exit_code == 0, shown.output
+    row = next(line for line in shown.stdout.splitlines() if "Spans are better" in line)
+    assert "+0.100" in row
+    assert row.rstrip(" |").endswith("agrees")
