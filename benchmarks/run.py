@@ -9,13 +9,10 @@ noisy, so two things are always measured in turn and the ratio is the figure to 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,8 +23,7 @@ from unittest import mock
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-HERE = Path(__file__).parent
-RESULTS = HERE.parent / "docs" / "results" / "bench.md"
+RESULTS = Path(__file__).parent.parent / "docs" / "results" / "bench.md"
 
 
 def bible_texts() -> dict[str, list[str]]:
@@ -38,38 +34,24 @@ def bible_texts() -> dict[str, list[str]]:
 
 
 def pretraining(folder: Path, repeats: int, steps: int) -> list[str]:
-    from interlingua.vocab.train import save_vocabulary, train_vocabulary
+    from interlingua.bench import SHAPES, compare_pretraining
 
-    texts = bible_texts()
-    file = folder / "text.txt"
-    file.write_text("\n".join(t for lang in ("en", "de", "ru") for t in texts[lang][:4000]) + "\n", encoding="utf-8")
-    # Ids come from a small vocabulary; the table and head of the network have the size measured.
-    tokenizer = folder / "vocab"
-    save_vocabulary(train_vocabulary({k: texts[k] for k in ("en", "de", "ru")}, kind="bpe", size=16_000), tokenizer)
     lines = [
-        "| vocabulary | ours, tokens/s | Trainer, tokens/s | ratio, median (min-max) | peak MB, ours / Trainer |",
-        "| --- | --- | --- | --- | --- |",
+        "| network | ours, tokens/s | Trainer, tokens/s | ratio, median (min-max) | peak MB, ours / Trainer "
+        "| losses differ by |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    for vocabulary in (30_000, 120_000):
-        runs: dict[str, list[dict[str, float]]] = {"ours": [], "trainer-1": [], "trainer-2": []}
-        for _ in range(repeats):
-            for side, threads in (("ours", 0), ("trainer", 1), ("trainer", 2)):
-                out = subprocess.run(
-                    [sys.executable, HERE / "pretrain_speed.py", side, "--vocabulary", str(vocabulary), "--steps",
-                     str(steps), "--threads", str(threads), "--tokenizer", tokenizer, "--text", file],
-                    capture_output=True, text=True, check=True,
-                )  # fmt: skip
-                key = side if side == "ours" else f"{side}-{threads}"
-                runs[key].append(json.loads(out.stdout.splitlines()[-1]))
-                print(vocabulary, key, runs[key][-1], flush=True)
-        speed = {key: [r["tokens_per_second"] for r in rows] for key, rows in runs.items()}
-        best = max(("trainer-1", "trainer-2"), key=lambda key: statistics.median(speed[key]))
-        ratios = sorted(a / b for a, b in zip(speed["ours"], speed[best], strict=True))
-        peak = {key: statistics.median(r["peak_mb"] for r in rows) for key, rows in runs.items()}
+    for name in ("h256-30k", "h256-120k"):
+        found = compare_pretraining(
+            SHAPES[name], repeats=repeats, steps=steps, say=lambda text, name=name: print(name, text, flush=True)
+        )
+        ratios = sorted(found.ratios)
         lines.append(
-            f"| {vocabulary:,} | {statistics.median(speed['ours']):,.0f} | {statistics.median(speed[best]):,.0f} "
-            f"({best[-1]} thread{'s' if best[-1] != '1' else ''}) | {statistics.median(ratios):.2f} "
-            f"({ratios[0]:.2f}-{ratios[-1]:.2f}) | {peak['ours']:,.0f} / {peak[best]:,.0f} |"
+            f"| H{found.shape.hidden} L{found.shape.layers}, vocabulary {found.shape.vocabulary:,} "
+            f"| {statistics.median(found.ours):,.0f} ({found.threads[0]} threads) "
+            f"| {statistics.median(found.trainer):,.0f} ({found.threads[1]}) "
+            f"| {statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f}) "
+            f"| {found.peak_mb[0]:,.0f} / {found.peak_mb[1]:,.0f} | {found.difference:.0e} |"
         )
     return lines
 
@@ -133,9 +115,9 @@ def shards(folder: Path, repeats: int) -> list[str]:
 PARTS = {
     "pretraining": (
         "Pretraining",
-        "BERT H256 L6, dropout 0, float32, about 4,096 tokens a step, 15 % masked; padding is not counted. Trainer: "
-        "`DataCollatorForLanguageModeling` over full blocks of 128 tokens, fused AdamW, the better of 1 and 2 threads. "
-        "Ours: threads chosen by the loop.",
+        "BERT, dropout 0, float32, 32 blocks of 128 tokens a step, 15 % masked, no padding; the same weights, batches "
+        "and masks on both sides (`interlingua bench pretrain`). Trainer: fused AdamW, no logging, the better of 1 and all "
+        "threads; ours chooses its threads.",
     ),
     "shards": (
         "Tokenise and write shards",

@@ -6,7 +6,20 @@ from typing import Annotated
 
 import typer
 
-from interlingua.cli import doctor, evaluate, finetune, pretrain, probe, recipe, report, shards, study, tour, vocab
+from interlingua.cli import (
+    bench,
+    doctor,
+    evaluate,
+    finetune,
+    pretrain,
+    probe,
+    recipe,
+    report,
+    shards,
+    study,
+    tour,
+    vocab,
+)
 from interlingua.cli.console import InOrder, group
 
 __all__ = ["app"]
@@ -47,4 +60,5 @@ app.add_typer(probe.app, name="probe")
 report.add_to(app)
 app.add_typer(study.app, name="study")
 app.add_typer(recipe.app, name="recipe")
+app.add_typer(bench.app, name="bench")
 doctor.add_to(app)

@@ -34,6 +34,7 @@ __all__ = [
     "pick_languages",
     "release_memory",
     "sentence_section",
+    "trim_heap",
 ]
 
 #: Told in a line what was found.
@@ -58,15 +59,20 @@ class Stopwatch:
         self._began = now
 
 
-def release_memory() -> None:
+def trim_heap() -> None:
     """Give memory that is free back to the system.
 
     glibc keeps freed blocks of less than 32 MiB, as the weights of most layers are; without this each stage's garbage
     would lie under the next one's peak.
     """
-    gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def release_memory() -> None:
+    """The same, after everything that nobody can reach any more was freed."""
+    gc.collect()
+    trim_heap()
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from interlingua.tour.shared import (
     pick_languages,
     release_memory,
     sentence_section,
+    trim_heap,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def run_tour(
     tuned = finetune(
         recipe,
         out / "tuned",
+        encoder=encoder,
         say=say,
         on_step=lambda seed, p: stage("teach in English", list(seeds).index(seed) * steps + p.step, steps * len(seeds)),
     )
@@ -97,13 +99,18 @@ def run_tour(
     watch.lap("teach")
     release_memory()
     geometry = _Geometry(encoder, tuned[0].tokenizer)
+
+    def on_language(_: str, done: int, total: int) -> None:
+        stage("score every language", done, total)
+        trim_heap()
+
     scores = evaluate(
         tuned,
         examples,
         shift=True,
         source=SOURCE,
         model="e5-small",
-        on_language=lambda lang, done, total: stage("score every language", done, total),
+        on_language=on_language,
         on_encoded=geometry.add,
     )
     stage("score every language", 1, 1)

@@ -357,12 +357,20 @@ def finetune(
     recipe: FinetuneRecipe,
     out: Path | None = None,
     *,
+    encoder: Encoder | None = None,
     say: Callable[[str], None] = lambda text: None,
     on_step: Callable[[int, Progress], None] | None = None,
 ) -> list[Tuned]:
     """Run a tuning recipe: one model a seed, saved as ``OUT/seed-N``.
 
     A seed whose folder is there already is opened, not trained again.
+
+    Args:
+        recipe: task, model, tuning.
+        out: run folder, ``runs/NAME`` by default.
+        encoder: the recipe's model, if it is open already.
+        say: told in a line what was done.
+        on_step: called as (seed, progress) after every step.
 
     Raises:
         DataError, LabelError, RecipeError, RunError, ModelUnavailableError: as their names say.
@@ -381,7 +389,7 @@ def finetune(
         task = build_task(recipe.task, train_examples)
         languages = ", ".join(sorted({e.lang for e in train_examples}))
         say(f"task {task.name}: {len(train_examples):,} examples in {languages}, {len(task.labels)} labels")
-        encoder = load(recipe.model)
+        encoder = encoder or load(recipe.model)
         tuned: list[Tuned] = []
         cache: dict[str, list[Encoded]] = {}
         for seed in recipe.seeds:
