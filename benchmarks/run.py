@@ -116,8 +116,8 @@ PARTS = {
     "pretraining": (
         "Pretraining",
         "BERT, dropout 0, float32, 32 blocks of 128 tokens a step, 15 % masked, no padding; the same weights, batches "
-        "and masks on both sides (`interlingua bench pretrain`). Trainer: fused AdamW, no logging, the better of 1 and all "
-        "threads; ours chooses its threads.",
+        "and masks on both sides (`interlingua bench pretrain`). Trainer: fused AdamW, no logging, the better of 1 and "
+        "all threads; ours chooses its threads.",
     ),
     "shards": (
         "Tokenise and write shards",

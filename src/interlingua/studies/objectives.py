@@ -61,7 +61,7 @@ GROUPS: Mapping[str, Sequence[Arm]] = {
 ARMS = [arm for arms in GROUPS.values() for arm in arms]
 
 SCALES = {
-    "small": Scale(60.0, (0, 1), ("en", "de", "fi", "ru")),
+    "small": Scale(45.0, (0, 1), ("en", "de", "fi", "ru")),
     "full": Scale(
         4 * 3600.0, (0, 1, 2, 3, 4), ("en", "de", "fr", "es", "fi", "ru", "vi", "sw"),
         ("train.batch_tokens=131072", "train.lr=5e-4", "train.embedding_lr=null"),
