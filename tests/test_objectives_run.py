@@ -56,6 +56,10 @@ ROWS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("bert", {"type": "nsp", "negatives": "either", "unit": "word"}, {}),
     ("albert", {"type": "sop"}, {}),
     ("xlm-roberta", {"type": "align", "negatives": "other"}, {}),
+    ("bert", {"type": "sop"}, {}),
+    ("albert", {"type": "nsp"}, {}),
+    ("bert", {"type": "mlm"}, {"separate_embeddings": True, "separate_layers": 1}),
+    ("xlm-roberta", {"type": "tlm"}, {"separate_layers": 1}),
 ]
 
 
@@ -133,6 +137,12 @@ def test_loss_falls_and_the_checkpoint_opens(row, prepared, tmp_path):
     assert not found["missing_keys"]
     assert not found["mismatched_keys"]
     assert all(torch.isfinite(parameter).all() for parameter in opened.parameters())
+    if any(key.startswith("separate") for key in model):
+        german = cls.from_pretrained(result.checkpoint / "de")
+        assert not torch.equal(german.base_model.encoder.layer[0].output.dense.weight,
+                               opened.base_model.encoder.layer[0].output.dense.weight)  # fmt: skip
+        assert torch.equal(german.base_model.encoder.layer[1].output.dense.weight,
+                           opened.base_model.encoder.layer[1].output.dense.weight)  # fmt: skip
     if objective["type"] == "rtd":
         generator = transformers.AutoModelForMaskedLM.from_pretrained(result.checkpoint / "generator")
         assert generator.config.hidden_size == 32
@@ -148,6 +158,10 @@ def test_loss_falls_and_the_checkpoint_opens(row, prepared, tmp_path):
         ("bert", {"type": "simcse"}, {}, "without dropout"),
         ("gpt2", {"type": "clm", "context": 128}, {}, "context = 128"),
         ("xlm", {"type": "clm", "context": 8}, {"feed_forward": None}, "keeps no keys"),
+        ("electra", {"type": "mlm"}, {"separate_layers": 1}, "separate_layers = 1 for electra"),
+        ("bert", {"type": "mlm"}, {"separate_layers": 2}, "separate_layers = 2 of 2 layers"),
+        ("bert", {"type": "sbo"}, {"separate_embeddings": True}, "that languages do not share"),
+        ("bert", {"type": "contrast", "queue": 8}, {"separate_embeddings": True}, "with a queue"),
     ],
 )
 def test_pairs_that_make_no_sense_are_refused(family, objective, model, message, prepared):
@@ -205,3 +219,20 @@ def test_phases_of_a_recipe(prepared, tmp_path):
     drawn = pretrain(load_recipe(tree, PretrainRecipe), tmp_path / "run").drawn
     assert {lang for lang, count in drawn.items() if count} == {"en", "de"}
     assert 1.5 < drawn["en"] / drawn["de"] < 6
+
+
+def test_separate_parts_are_resumed(prepared, tmp_path):
+    """Stopped after four of eight steps and started again, every language's parts come out the same."""
+    recipe = recipe_for(prepared, "bert", {"type": "mlm"}, {"separate_embeddings": True, "separate_layers": 1})
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": 8, "save_every": 4})})
+    quiet = pretrain(recipe, tmp_path / "quiet").checkpoint
+
+    def stop(progress: Any) -> None:
+        if progress.step == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(recipe, tmp_path / "stopped", on_step=stop)
+    resumed = pretrain(recipe, tmp_path / "stopped").checkpoint
+    for file in ("model.safetensors", "de/model.safetensors", "training/languages.safetensors"):
+        assert (resumed / file).read_bytes() == (quiet / file).read_bytes(), file

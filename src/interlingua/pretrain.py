@@ -22,6 +22,7 @@ from interlingua.recipe import (
     DataRecipe,
     DenoiseRecipe,
     MaskingRecipe,
+    MLMRecipe,
     NSPRecipe,
     PhaseRecipe,
     PretrainRecipe,
@@ -137,6 +138,18 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
             where="model.dropout",
             next_step="set model.dropout=0.1",
         )
+    if model.separate_embeddings or model.separate_layers:
+        able = (MLMRecipe, TLMRecipe, NSPRecipe, SOPRecipe, ContrastRecipe, AlignRecipe, SimCSERecipe)
+        for objective in learnt:
+            queued = isinstance(objective, ContrastRecipe) and objective.queue
+            if not isinstance(objective, able) or queued:
+                raise RecipeError(
+                    f"objective {objective.type!r}{' with a queue' if queued else ''} with parts that languages do not "
+                    "share",
+                    expected="mlm, tlm, nsp, sop, contrast without a queue, align or simcse",
+                    where="objectives",
+                    next_step="leave model.separate_embeddings and model.separate_layers out, or change the objective",
+                )
     for objective in learnt:
         if isinstance(objective, AlignRecipe):
             for one in objective.pairs:
@@ -321,7 +334,7 @@ def pretrain(
         RecipeError: the recipe cannot run.
         DataError, LanguageError, VocabularyError, ShardError, RunError, SaveError: as their names say.
     """
-    from interlingua.models.build import build_model, set_output_prior
+    from interlingua.models.build import build_model, separate_languages, set_output_prior
     from interlingua.models.checkpoint import open_tokenizer
     from interlingua.objectives.build import build_mixture, common_head
     from interlingua.shards.format import fingerprint
@@ -340,6 +353,8 @@ def pretrain(
         stream = _phases(recipe, shards, tokenizer)
         head = common_head([o for o in recipe.objectives if o.weight], recipe.model.family)
         model = build_model(recipe.model, tokenizer, shards.languages, head=head, seed=recipe.seed)
+        own = recipe.data.pivot if recipe.data.pivot in shards.languages else shards.languages[0]
+        separate_languages(model, recipe.model, tokenizer, shards.languages, head=head, own=own, seed=recipe.seed)
         set_output_prior(model, shards.token_counts(len(tokenizer)))
         mixture = build_mixture(
             recipe.objectives,

@@ -229,6 +229,10 @@ class ModelRecipe(Recipe):
     """Weights shared between layers (albert, bert, xlm-roberta, electra); if not set: all for albert, else none."""
     groups: Positive = 1
     """Groups of layers that share: 1 shares between all of them."""
+    separate_embeddings: bool = False
+    """Every language has a token table of its own (bert, xlm-roberta), tied to an output layer of its own."""
+    separate_layers: Annotated[int, Field(ge=0)] = 0
+    """So many lowest layers are every language's own (bert, xlm-roberta)."""
 
 
 class LearntRecipe(Recipe):

@@ -24,6 +24,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from interlingua.batch import Batch
 from interlingua.models.architectures import ARCHITECTURES, Architecture, architecture, architecture_or_plain
+from interlingua.models.separate import spoken_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -155,12 +156,13 @@ def _states(model: PreTrainedModel, batch: Batch, *, every_layer: bool) -> tuple
     if kind.mask == "rows":
         batch, back = _one_a_row(batch)
     inputs = model_inputs(model, batch)
-    if kind.mask == "disentangled":
-        # DeBERTa multiplies its embeddings with the mask it is called with, which must be of two dimensions there.
-        mask = inputs.pop("attention_mask")
-        output = network.encoder(network.embeddings(**inputs), mask, output_hidden_states=every_layer)
-    else:
-        output = network(**inputs, **({"output_hidden_states": True} if every_layer else {}))
+    with spoken_in(batch.languages_BL):
+        if kind.mask == "disentangled":
+            # DeBERTa multiplies its embeddings with the mask it is called with, which must be of two dimensions there.
+            mask = inputs.pop("attention_mask")
+            output = network.encoder(network.embeddings(**inputs), mask, output_hidden_states=every_layer)
+        else:
+            output = network(**inputs, **({"output_hidden_states": True} if every_layer else {}))
     states: tuple[Tensor, ...] = output.hidden_states if every_layer else (output.last_hidden_state,)
     return tuple(back(layer) for layer in states) if kind.mask == "rows" else tuple(states)
 
@@ -170,10 +172,11 @@ def lower_states(model: PreTrainedModel, batch: Batch, layers: int) -> Tensor:
     inputs = model_inputs(model, batch)
     mask = inputs.pop("attention_mask")
     inputs.pop("use_cache", None)
-    states_BLD: Tensor = model.base_model.embeddings(**inputs)
-    if hasattr(model.base_model, "embeddings_project"):  # ELECTRA with embeddings of another width
-        states_BLD = model.base_model.embeddings_project(states_BLD)
-    return _run_layers(model.base_model.encoder.layer[:layers], states_BLD, mask)
+    with spoken_in(batch.languages_BL):
+        states_BLD: Tensor = model.base_model.embeddings(**inputs)
+        if hasattr(model.base_model, "embeddings_project"):  # ELECTRA with embeddings of another width
+            states_BLD = model.base_model.embeddings_project(states_BLD)
+        return _run_layers(model.base_model.encoder.layer[:layers], states_BLD, mask)
 
 
 def _run_layers(layers: Any, states_BLD: Tensor, mask: Tensor | None) -> Tensor:

@@ -22,7 +22,18 @@ from interlingua.recipe import ModelRecipe
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["HEADS", "Head", "build_model", "check_model", "model_config", "reinitialised", "set_output_prior"]
+    from interlingua.models.separate import LanguageParts
+
+__all__ = [
+    "HEADS",
+    "Head",
+    "build_model",
+    "check_model",
+    "model_config",
+    "reinitialised",
+    "separate_languages",
+    "set_output_prior",
+]
 
 Head = Literal["masked", "pretraining", "causal", "discriminator", "seq2seq", "permutation"]
 
@@ -55,6 +66,7 @@ MARKED = ("bert", "xlm-roberta", "albert", "electra", "xlm")
 FACTORISED = ("albert", "electra", "deberta-v2")
 SHARING = ("albert", "bert", "xlm-roberta", "electra")
 UNPLACED = ("bert", "xlm-roberta")
+SEPARABLE = ("bert", "xlm-roberta")
 
 
 def _sharing(recipe: ModelRecipe) -> str:
@@ -86,6 +98,8 @@ def check_model(recipe: ModelRecipe, heads: Iterable[Head]) -> None:
         (recipe.embedding_size is not None, "embedding_size", FACTORISED),
         (recipe.positions_kind == "none", "positions_kind", UNPLACED),
         (recipe.sharing not in {None, "none"}, "sharing", SHARING),
+        (recipe.separate_embeddings, "separate_embeddings", SEPARABLE),
+        (recipe.separate_layers > 0, "separate_layers", SEPARABLE),
     ):
         if asked and family not in able_families:
             raise RecipeError(
@@ -109,6 +123,13 @@ def check_model(recipe: ModelRecipe, heads: Iterable[Head]) -> None:
             expected=f"{4 * hidden}: the class has no other than 4 x hidden",
             where="model.feed_forward",
             next_step="leave model.feed_forward out",
+        )
+    if recipe.separate_layers and (recipe.separate_layers >= layers or _sharing(recipe) != "none"):
+        raise RecipeError(
+            f"separate_layers = {recipe.separate_layers} of {layers} layers, sharing = {_sharing(recipe)!r}",
+            expected="fewer separate layers than there are, and no layers that share weights",
+            where="model.separate_layers",
+            next_step="leave the last layer at least to all languages, and model.sharing out",
         )
     if recipe.groups > (1 if _sharing(recipe) == "none" else layers):
         raise RecipeError(
@@ -255,6 +276,46 @@ def build_model(
         model: PreTrainedModel = model_class(config)
     constrain(model)
     return model
+
+
+def separate_languages(
+    model: PreTrainedModel,
+    recipe: ModelRecipe,
+    tokenizer: PreTrainedTokenizerBase,
+    languages: Sequence[str],
+    *,
+    head: Head = "masked",
+    own: str,
+    seed: int,
+) -> LanguageParts | None:
+    """Give every language the parts that the recipe says it has of its own; None where it says none.
+
+    Args:
+        model: what :func:`build_model` made; it keeps the parts of language ``own``.
+        recipe: the network.
+        tokenizer: its vocabulary.
+        languages: canonical tags, in stream order.
+        head: as for :func:`build_model`.
+        own: one of the languages.
+        seed: the other languages' parts begin with other numbers that follow from it.
+    """
+    if not (recipe.separate_embeddings or recipe.separate_layers):
+        return None
+    from interlingua.models.separate import LanguageParts
+
+    others = [
+        build_model(recipe, tokenizer, languages, head=head, seed=seed + 7919 * (i + 1))
+        for i, lang in enumerate(languages)
+        if lang != own
+    ]
+    return LanguageParts(
+        model,
+        others,
+        languages,
+        own=languages.index(own),
+        embeddings=recipe.separate_embeddings,
+        layers=recipe.separate_layers,
+    )
 
 
 def set_output_prior(model: PreTrainedModel, counts: NDArray[np.int64]) -> None:

@@ -20,6 +20,7 @@ from torch.nn.functional import linear
 from interlingua.batch import Batch
 from interlingua.models.architectures import architecture, head_piece
 from interlingua.models.attention import encode, encode_at, pool_segments
+from interlingua.models.separate import language_parts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,18 +52,34 @@ def output_layer(model: PreTrainedModel) -> tuple[Tensor, Tensor | None]:
     return architecture(model).output_layer(model)
 
 
-def masked_losses(model: PreTrainedModel, states_ND: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor]:
+def masked_losses(
+    model: PreTrainedModel, states_ND: Tensor, labels_N: Tensor, languages_N: Tensor
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy of a masked language model: ``F.cross_entropy(masked_logits(...), labels_N)``, summed and each.
 
     Args:
-        model: a masked language model.
+        model: a masked language model; where languages have tables of their own, tokens are predicted by these.
         states_ND: last hidden states of the tokens to predict.
         labels_N: their ids, int64.
+        languages_N: index of their languages, int64.
 
     Returns:
         The sum, a scalar with a gradient, and the summands [N] in float32 or better, without one.
     """
-    return linear_cross_entropy(head_piece(model, "masked_transform")(model, states_ND), *output_layer(model), labels_N)
+    states_NE = head_piece(model, "masked_transform")(model, states_ND)
+    weight_VE, bias_V = output_layer(model)
+    parts = language_parts(model)
+    tables = parts.output_tables() if parts is not None else {}
+    if not tables:
+        return linear_cross_entropy(states_NE, weight_VE, bias_V, labels_N)
+    total = states_NE.new_zeros(())
+    each_N = states_NE.new_empty(len(labels_N), dtype=torch.promote_types(states_NE.dtype, torch.float32))
+    for language in set(languages_N.tolist()):
+        own_N = languages_N == language
+        table_VE = tables.get(language, weight_VE)
+        part, each_N[own_N] = linear_cross_entropy(states_NE[own_N], table_VE, bias_V, labels_N[own_N])
+        total = total + part
+    return total, each_N
 
 
 def sampled_losses(model: PreTrainedModel, states_ND: Tensor, labels_N: Tensor) -> tuple[Tensor, Tensor, Tensor]:

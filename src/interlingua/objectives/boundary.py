@@ -135,7 +135,7 @@ class SpanBoundary:
         states_XD = encode_at(model, replace(batch, tokens_BL=targets.tokens_BL), wanted_BL)
         at_BL = wanted_BL.flatten().cumsum(0).view_as(targets.labels_BL) - 1  # row of a token's state
         labels_N = targets.labels_BL[chosen_BL]
-        total, each_N = masked_losses(model, states_XD[at_BL[chosen_BL]], labels_N)
+        total, each_N = masked_losses(model, states_XD[at_BL[chosen_BL]], labels_N, batch.languages_BL[chosen_BL])
         near_N = place_N < self.head.positions.num_embeddings
         row_N, left_N, right_N, place_N = row_N[near_N], left_N[near_N], right_N[near_N], place_N[near_N]
         spoken_NE = self.head(states_XD[at_BL[row_N, left_N]], states_XD[at_BL[row_N, right_N]], place_N)

@@ -12,6 +12,7 @@ import numpy as np
 
 from interlingua.errors import RecipeError
 from interlingua.models.build import HEADS, Head
+from interlingua.models.separate import language_parts
 from interlingua.objectives.align import AlignedTexts, WordAlignment
 from interlingua.objectives.base import Objective
 from interlingua.objectives.boundary import BoundaryHead, SpanBoundary
@@ -358,4 +359,6 @@ def build_mixture(
         if recipe.switch:
             switch = CodeSwitching(entries, tokenizer, languages, rate=recipe.switch)
             objective.layout = replace(objective.layout, transform=switch)
-    return Mixture(objectives, [recipe.weight for recipe in recipes], how=how, seed=seed)
+    parts = None if model is None else language_parts(model)
+    networks = {} if parts is None else {"languages": parts}
+    return Mixture(objectives, [recipe.weight for recipe in recipes], how=how, seed=seed, networks=networks)

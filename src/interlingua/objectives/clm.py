@@ -68,8 +68,9 @@ class CausalLM:
         """Summed cross-entropy over the tokens that have a successor."""
         chosen_BL = targets.labels_BL != IGNORED
         states_BLD = self._continued(model, batch) if self.context else encode(model, batch)
-        total, each_N = masked_losses(model, states_BLD[chosen_BL], targets.labels_BL[chosen_BL])
-        return Loss(total, targets.count, each_N, batch.languages_BL[chosen_BL])
+        languages_N = batch.languages_BL[chosen_BL]
+        total, each_N = masked_losses(model, states_BLD[chosen_BL], targets.labels_BL[chosen_BL], languages_N)
+        return Loss(total, targets.count, each_N, languages_N)
 
     def _continued(self, model: PreTrainedModel, batch: Batch) -> Tensor:
         """States of whole rows, those of the context without a gradient; a row is one text here."""

@@ -6,7 +6,7 @@ its own batch, losses (means) added with their weights.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from torch import nn
@@ -26,9 +26,18 @@ class Mixture:
         weights: one a piece, not negative, not all zero.
         how: ``"sample"`` or ``"sum"``.
         seed: of the run.
+        networks: what else learns, by name (parts of the model that languages do not share).
     """
 
-    def __init__(self, objectives: Sequence[Objective], weights: Sequence[float], *, how: str, seed: int) -> None:
+    def __init__(
+        self,
+        objectives: Sequence[Objective],
+        weights: Sequence[float],
+        *,
+        how: str,
+        seed: int,
+        networks: Mapping[str, nn.Module] | None = None,
+    ) -> None:
         if len(objectives) != len(weights) or sum(weights) <= 0:
             raise RecipeError(
                 f"weights {list(weights)!r} for {len(objectives)} objectives",
@@ -37,14 +46,15 @@ class Mixture:
             )
         self.objectives = tuple(objectives)
         self.how = how
+        self._networks = dict(networks or {})
         self.seed = seed
         self._weights = [float(w) for w in weights]
         self._cumulative = np.cumsum(self._weights) / sum(self._weights)
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """The objectives' own networks by name; the number of the objective goes before names that come twice."""
-        found: dict[str, nn.Module] = {}
+        """What learns beside the model by name; the number of the objective goes before names that come twice."""
+        found = dict(self._networks)
         for number, objective in enumerate(self.objectives):
             for name, network in objective.networks.items():
                 found[name if name not in found else f"{number}-{name}"] = network

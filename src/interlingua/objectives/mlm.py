@@ -53,8 +53,9 @@ class MaskedLM:
         """Summed cross-entropy over the hidden tokens, logits computed only there."""
         chosen_BL = targets.labels_BL != IGNORED
         states_ND = encode_at(model, replace(batch, tokens_BL=targets.tokens_BL), chosen_BL)
-        total, each_N = masked_losses(model, states_ND, targets.labels_BL[chosen_BL])
-        return Loss(total, each_N.shape[0], each_N, batch.languages_BL[chosen_BL])
+        languages_N = batch.languages_BL[chosen_BL]
+        total, each_N = masked_losses(model, states_ND, targets.labels_BL[chosen_BL], languages_N)
+        return Loss(total, each_N.shape[0], each_N, languages_N)
 
 
 class TranslationLM(MaskedLM):

@@ -81,11 +81,13 @@ class TextOrder(MaskedLM):
         chosen_BL, first_BL = targets.labels_BL != IGNORED, first_tokens(batch)
         asked_BL = chosen_BL | first_BL
         states_ND = encode_at(model, replace(batch, tokens_BL=targets.tokens_BL), asked_BL)
-        total, each_N = masked_losses(model, states_ND[chosen_BL[asked_BL]], targets.labels_BL[chosen_BL])
+        languages_N = batch.languages_BL[chosen_BL]
+        hidden_ND = states_ND[chosen_BL[asked_BL]]
+        total, each_N = masked_losses(model, hidden_ND, targets.labels_BL[chosen_BL], languages_N)
         if self.weight:
             order_S = self.order_losses(model, batch, states_ND[first_BL[asked_BL]])
             total = total + self.weight * targets.ratio * order_S.sum()
-        return Loss(total, targets.count, each_N, batch.languages_BL[chosen_BL])
+        return Loss(total, targets.count, each_N, languages_N)
 
     def order_losses(self, model: PreTrainedModel, batch: Batch, first_SD: Tensor) -> Tensor:
         """Cross-entropy of every pair, from the states of first tokens in row order: [S]."""

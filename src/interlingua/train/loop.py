@@ -8,6 +8,7 @@ must be used after a resume (it is kept in the checkpoint).
 
     checkpoints/step-000123/            Hugging Face files
                             NAME/       the same, for an objective's own network of that name (an ELECTRA generator)
+                            LANG/       the same with the parts that a language has of its own
                             training/   optimizer.safetensors, state.json, NAME.safetensors for objectives' own networks
 """
 
@@ -33,6 +34,7 @@ from torch import nn
 from interlingua.batch import Batch
 from interlingua.errors import CheckpointError, RecipeError
 from interlingua.models.checkpoint import write_checkpoint
+from interlingua.models.separate import LanguageParts, language_parts
 from interlingua.objectives.base import Part, Targets
 from interlingua.recipe import TrainRecipe
 from interlingua.run import Run, atomic_folder
@@ -263,6 +265,10 @@ def _save(
             save_model(network, str(training / f"{name}.safetensors"))
             if isinstance(network, PreTrainedModel):
                 write_checkpoint(temporary / name, network, tokenizer)
+            if isinstance(network, LanguageParts):
+                for index in network.indices:
+                    with network.speaking(model, language := network.languages[index]):
+                        write_checkpoint(temporary / language, model, tokenizer)
         (training / "state.json").write_text(json.dumps(asdict(state)), encoding="utf-8")
     index = run.index() | {"last": folder.name}
     if state.best_step == state.step:
@@ -350,11 +356,12 @@ def train(
     for network in mixture.networks.values():
         network.to(device)
     named = _trained(model, mixture.networks)
-    table = model.get_input_embeddings().weight
+    parts = language_parts(model)
+    tables = {id(model.get_input_embeddings().weight), *(id(t.weight) for t in (parts.tables if parts else ()))}
     optimizer = optimizer or build_optimizer(
         [
-            ([(n, p) for n, p in named if p is not table], recipe.lr),
-            ([("embeddings", table)], recipe.embedding_lr or recipe.lr),
+            ([(n, p) for n, p in named if id(p) not in tables], recipe.lr),
+            ([(n, p) for n, p in named if id(p) in tables], recipe.embedding_lr or recipe.lr),
         ],
         weight_decay=recipe.weight_decay,
         betas=(recipe.beta1, recipe.beta2),

@@ -1,0 +1,122 @@
+"""Parts of a network that languages do not share: a token table, the lowest layers, each of a set of their own.
+
+For the question of what must be shared for languages to meet (Wu et al. 2020, arXiv 1911.01464; K et al. 2020, arXiv
+1912.07840). In: a BERT or XLM-R, and fresh copies of its lowest parts. Out: the same network, in which every token goes
+through the parts of its own language. Decisions: the network itself holds the parts of one language, so that its
+checkpoint is a plain one; those of the others lie beside it, and are called by hooks that ask which language a token is
+of. For each of them a plain checkpoint is written as well. Price: a separate layer is computed once a language present
+in the batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+__all__ = ["LanguageParts", "language_parts", "spoken_in"]
+
+_spoken: ContextVar[Tensor | None] = ContextVar("spoken_BL", default=None)
+
+
+@contextlib.contextmanager
+def spoken_in(languages_BL: Tensor) -> Iterator[None]:
+    """Every token that a network is run on while the block runs is of these languages, by index."""
+    token = _spoken.set(languages_BL)
+    try:
+        yield
+    finally:
+        _spoken.reset(token)
+
+
+class LanguageParts(nn.Module):
+    """The parts of all languages but one.
+
+    Args:
+        model: the network; it keeps the parts of language ``own``, and gets hooks.
+        others: networks of the same shape, one for each other language, whose parts are taken.
+        languages: canonical tags, in stream order.
+        own: index of the language whose parts the network itself holds.
+        embeddings: token tables are separate; tied output layers then are as well.
+        layers: so many lowest layers are separate.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        others: Sequence[PreTrainedModel],
+        languages: Sequence[str],
+        *,
+        own: int,
+        embeddings: bool,
+        layers: int,
+    ) -> None:
+        super().__init__()
+        self.languages = tuple(languages)
+        self.own = own
+        self.indices = [i for i in range(len(languages)) if i != own]
+        table: Any = model.get_input_embeddings()
+        self.tables = nn.ModuleList(other.get_input_embeddings() for other in others if embeddings)
+        stacks = [other.base_model.encoder.layer[:layers] for other in others]
+        self.layers = nn.ModuleList(nn.ModuleList(stack[depth] for stack in stacks) for depth in range(layers))
+        self.tied = bool(getattr(model.config, "tie_word_embeddings", True))
+        if embeddings:
+            table.register_forward_hook(self._separate(self.tables), with_kwargs=True)
+        for layer, copies in zip(model.base_model.encoder.layer[:layers], self.layers, strict=True):
+            layer.register_forward_hook(self._separate(copies), with_kwargs=True)
+        # Not a submodule of the network: its checkpoint has the parts of one language.
+        object.__setattr__(model, "language_parts", self)
+
+    def _separate(self, copies: Any) -> Any:
+        def replaced(_: nn.Module, args: Any, more: Any, output: Any) -> Any:
+            languages_BL = _spoken.get()
+            if languages_BL is None:
+                return output
+            states = output[0] if isinstance(output, tuple) else output
+            for index, copy in zip(self.indices, copies, strict=True):
+                mine_BL1 = (languages_BL == index)[..., None]
+                if mine_BL1.any():
+                    other = copy(*args, **more)
+                    states = torch.where(mine_BL1, other[0] if isinstance(other, tuple) else other, states)
+            return (states, *output[1:]) if isinstance(output, tuple) else states
+
+        return replaced
+
+    def output_tables(self) -> dict[int, Tensor]:
+        """The tied output tables [V, E] by language index; empty where all languages share one."""
+        if not self.tied:
+            return {}
+        return {i: table.weight for i, table in zip(self.indices, self.tables, strict=False)}  # type: ignore[misc]
+
+    @contextlib.contextmanager
+    def speaking(self, model: PreTrainedModel, language: str) -> Iterator[None]:
+        """The network holds the parts of a language while the block runs."""
+        place = self.indices.index(self.languages.index(language))
+        base: Any = model.base_model
+        pairs = [(base.encoder.layer[depth], copies[place]) for depth, copies in enumerate(self.layers)]  # type: ignore[index]
+        if len(self.tables):
+            pairs.append((model.get_input_embeddings(), self.tables[place]))
+        own = [a for one, _ in pairs for a in one.parameters()]
+        theirs = [b for _, other in pairs for b in other.parameters()]
+
+        def swap() -> None:
+            for a, b in zip(own, theirs, strict=True):
+                a.data, b.data = b.data, a.data
+
+        swap()
+        try:
+            yield
+        finally:
+            swap()
+
+
+def language_parts(model: PreTrainedModel) -> LanguageParts | None:
+    """The separate parts of a network, if it has any."""
+    return getattr(model, "language_parts", None)
