@@ -158,6 +158,8 @@ def test_loss_falls_and_the_checkpoint_opens(row, prepared, tmp_path):
         ("bert", {"type": "simcse"}, {}, "without dropout"),
         ("gpt2", {"type": "clm", "context": 128}, {}, "context = 128"),
         ("xlm", {"type": "clm", "context": 8}, {"feed_forward": None}, "keeps no keys"),
+        ("bert", {"type": "nsp"}, {"language_embeddings": True}, "both need token types"),
+        ("bert", {"type": "align", "switch": 0.1}, {}, "switch = 0.1"),
         ("electra", {"type": "mlm"}, {"separate_layers": 1}, "separate_layers = 1 for electra"),
         ("bert", {"type": "mlm"}, {"separate_layers": 2}, "separate_layers = 2 of 2 layers"),
         ("bert", {"type": "sbo"}, {"separate_embeddings": True}, "that languages do not share"),

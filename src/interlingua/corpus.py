@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from interlingua.data import resolve
 from interlingua.errors import LanguageError, RecipeError
+from interlingua.languages import language
 from interlingua.recipe import DataRecipe
 from interlingua.text.documents import UNDETERMINED, Document, read_documents
 from interlingua.text.lines import ReadReport
@@ -24,6 +25,8 @@ from interlingua.text.pairs import Parallel, read_moses, read_pairs, read_parall
 __all__ = ["CorpusSample", "corpus_items", "corpus_languages", "holds_documents", "sample_corpus"]
 
 
+#: Texts of a source that are looked at for documents.
+LOOK = 2_000
 # The sample may outgrow its size by so much before it is thinned out: each thinning looks at all of it.
 _SLACK = 1.25
 
@@ -80,20 +83,16 @@ def corpus_items(data: DataRecipe, report: ReadReport | None = None) -> Iterator
         yield from read_parallel(resolve(path), report=report)
 
 
-def holds_documents(data: DataRecipe, *, look: int = 2_000) -> bool:
-    """Whether some of the first texts of a source is a document of more than one unit.
-
-    Args:
-        data: the sources.
-        look: texts of each source that are looked at.
-    """
+def holds_documents(data: DataRecipe) -> bool:
+    """Whether one of the first :data:`LOOK` texts of a source is part of a document of more than one unit."""
     sources = [data.model_copy(update={"texts": (source,), "pairs": (), "parallel": ()}) for source in data.texts]
     sources += [data.model_copy(update={"texts": (), "pairs": (), "parallel": (path,)}) for path in data.parallel]
     for source in sources:
-        for item in itertools.islice(corpus_items(source), look):
-            # A word is a token at least; where words are not spaced, a token is rarely more than four characters.
+        for item in itertools.islice(corpus_items(source), LOOK):
+            # In doubt long: what is not divided after all is refused when the shards are there.
             long = isinstance(item, Document) and (
-                len(item.text.split()) > data.unit_tokens or len(item.text.encode()) > 12 * data.unit_tokens
+                1.2 * len(item.text.split()) > data.unit_tokens
+                or (not language(item.lang).spaced and 1.2 * len(item.text) > data.unit_tokens)
             )
             if item.continues or long:
                 return True

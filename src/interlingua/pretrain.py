@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interlingua.corpus import corpus_items, corpus_languages, holds_documents, sample_corpus
+from interlingua.corpus import LOOK, corpus_items, corpus_languages, holds_documents, sample_corpus
 from interlingua.errors import RecipeError
 from interlingua.recipe import (
     AlignRecipe,
@@ -110,11 +110,17 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
     ordered = [o.type for o in learnt if isinstance(o, (NSPRecipe, SOPRecipe))]
     if ordered and not (_following(data.shards) if data.shards else holds_documents(data)):
         raise RecipeError(
-            f"objective {ordered[0]!r} on single texts: none goes on with another",
+            f"objective {ordered[0]!r} on single texts: of the first {LOOK:,} of each source none goes on with another",
             expected="documents of more than one text",
             where="data",
             next_step="name documents in the input (a field `document`, or paragraphs: true for txt), or make "
             "data.unit_tokens smaller, so that long texts are divided",
+        )
+    if ordered and model.language_embeddings:
+        raise RecipeError(
+            f"objective {ordered[0]!r} with model.language_embeddings",
+            expected="one of the two: both need token types",
+            where="model.language_embeddings",
         )
     if train.row_length > model.positions:
         raise RecipeError(
@@ -155,6 +161,12 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
             for one in objective.pairs:
                 for path in filter(None, (one.path, one.links)):
                     check_file(path)
+        if objective.switch and isinstance(objective, AlignRecipe):
+            raise RecipeError(
+                f"switch = {objective.switch:g} for objective 'align'",
+                expected="none: words that change places lose their links",
+                where="objectives",
+            )
         if objective.switch and not data.lexicons:
             raise RecipeError(
                 f"switch = {objective.switch:g} for objective {objective.type!r} without lexicons",
@@ -381,9 +393,13 @@ def pretrain(
             else None
         )
 
+        measured = [o for o in mixture.objectives if held_out_stream and held_out_stream.can(o.layout)]
+        for name in sorted({o.name for o in mixture.objectives} - {o.name for o in measured}):
+            say(f"no held-out loss of {name}: nothing it could be measured on is held out (data.held_out)")
+
         def evaluate(model: PreTrainedModel) -> HeldOut:
             assert held_out_stream is not None
-            return held_out_losses(model, held_out_stream, mixture.objectives, seed=recipe.seed)
+            return held_out_losses(model, held_out_stream, measured, seed=recipe.seed)
 
         # Which vector is a text's: whoever tunes or probes the checkpoint asks its config.
         ranking = [o for o in recipe.objectives if isinstance(o, (ContrastRecipe, SimCSERecipe)) and o.weight]
@@ -399,7 +415,7 @@ def pretrain(
             recipe.train,
             seed=recipe.seed,
             run=run,
-            evaluate=evaluate if held_out_stream else None,
+            evaluate=evaluate if measured else None,
             on_step=on_step,
         )
         assert result.checkpoint is not None  # a run folder was given

@@ -74,7 +74,9 @@ def network(hf_tokenizer) -> BertForMaskedLM:
 def test_loss_equals_words_of_transformers(stream, hf_tokenizer, negatives):
     """Sentences one by one through plain BERT, words by ``word_ids``, phrases pooled, torch's cross-entropy."""
     pairs = [pair(*row) for row in PAIRS]
-    objective = WordAlignment(AlignedTexts(pairs, hf_tokenizer, stream.languages), temperature=0.2, negatives=negatives)
+    objective = WordAlignment(
+        AlignedTexts(pairs, hf_tokenizer, stream.languages, held_out=0.0), temperature=0.2, negatives=negatives
+    )
     batch = stream.batch(0, objective.layout)
     targets = objective.prepare(batch, np.random.default_rng(0))
     model = network(hf_tokenizer)
@@ -116,7 +118,7 @@ def test_loss_equals_words_of_transformers(stream, hf_tokenizer, negatives):
 
 def test_batches_are_pure_and_hold_every_pair(stream, hf_tokenizer):
     """Batch t is the same whoever asks; in an epoch every pair comes once."""
-    texts = AlignedTexts([pair(*row) for row in PAIRS], hf_tokenizer, stream.languages)
+    texts = AlignedTexts([pair(*row) for row in PAIRS], hf_tokenizer, stream.languages, held_out=0.0)
     layout = WordAlignment(texts).layout
     one, again = (stream.batch(3, layout) for _ in range(2))
     assert torch.equal(one.tokens_BL, again.tokens_BL)
@@ -129,7 +131,8 @@ def test_batches_are_pure_and_hold_every_pair(stream, hf_tokenizer):
 def test_words_that_were_cut_have_no_partner(shard_folder, hf_tokenizer):
     """In rows of eight tokens only phrases of which both sides are left are asked for."""
     short = Stream(ShardSet(shard_folder / "train"), hf_tokenizer, seed=5, batch_tokens=60, row_length=8)
-    layout = WordAlignment(AlignedTexts([pair(*row) for row in PAIRS], hf_tokenizer, short.languages)).layout
+    texts = AlignedTexts([pair(*row) for row in PAIRS], hf_tokenizer, short.languages, held_out=0.0)
+    layout = WordAlignment(texts).layout
     batch = short.batch(0, layout)
     for number in range(int(batch.labels.max()) + 1):
         segments = batch.segments_BL[batch.labels == number].unique().tolist()
@@ -144,3 +147,23 @@ def test_refused(stream, hf_tokenizer):
         AlignedTexts([pair(*PAIRS[0], lang="sw")], hf_tokenizer, stream.languages)
     with pytest.raises(DataError, match="no aligned pair"):
         AlignedTexts([pair(*PAIRS[0][:2], "")], hf_tokenizer, stream.languages)
+
+
+def test_held_out_pairs_are_others(shard_folder, hf_tokenizer):
+    """The two streams never show the same pair; a side without any word that has a token is no obstacle."""
+    pairs = [pair(f"word {i}", f"Wort {i}", "0-0 1-1") for i in range(60)] + [pair("\u200b", "x", "0-0")]
+    streams = {
+        split: Stream(ShardSet(shard_folder / split), hf_tokenizer, seed=5, batch_tokens=900, row_length=60)
+        for split in ("train", "held-out")
+    }
+    texts = AlignedTexts(pairs, hf_tokenizer, streams["train"].languages, held_out=0.3)
+    seen = {}
+    for split, source in streams.items():
+        assert source.can(WordAlignment(texts).layout)
+        batches = [source.batch(t, WordAlignment(texts).layout) for t in range(4)]
+        seen[split] = {
+            tuple(b.tokens_BL[b.segments_BL == s].tolist()) for b in batches for s in range(1, b.segments, 2)
+        }
+    assert len(seen["train"]) > 30
+    assert len(seen["held-out"]) > 8
+    assert not seen["train"] & seen["held-out"]

@@ -384,6 +384,7 @@ def test_documents_reach_the_shards(tmp_path, hf_tokenizer):
                 starts[run.start] = " | ".join(hf_tokenizer.decode(at.shard.tokens(u)) for u in run)
             found += starts.values()
     assert sorted(text.replace(" | ", " ") for text in found if text.startswith("word")) == [long.text]
+    assert sum(text.startswith("word") for text in found) == 1
     rest = sorted(text for text in found if not text.startswith("word"))
     assert rest == sorted([
         "alone",
@@ -392,3 +393,43 @@ def test_documents_reach_the_shards(tmp_path, hf_tokenizer):
         " | ".join(f"line {i}" for i in range(7)),
         " | ".join(f"line {i}" for i in range(7, 20)),
     ])  # fmt: skip
+
+
+def test_what_is_missing_parts_a_document(tmp_path, hf_tokenizer):
+    """No unit goes on over an empty cell, a text without a token or translations, or a cut one."""
+    long = " ".join(f"word{i}" for i in range(40))
+    rows = [
+        {"en": "one", "fi": "yksi"},
+        {"en": "two", "fi": "kaksi"},
+        {"en": "three"},
+        {"en": "four", "fi": "neljä"},
+        {"en": long, "fi": "viisi"},
+        {"en": "six", "fi": "kuusi"},
+        {"en": "seven", "fi": "\u200b"},
+        {"en": "eight", "fi": "kahdeksan"},
+    ]
+    items = [Parallel(str(i), texts, continues=i > 0) for i, texts in enumerate(rows)]
+    write_shards(tmp_path, items, hf_tokenizer, ["en", "fi"], unit_tokens=30, held_out=0.0)
+    shards = ShardSet(tmp_path / "train")
+    found = set()
+    for lang in ("en", "fi"):
+        for number in range(shards.count(lang, "following")):
+            at = shards.unit(lang, number, "following")
+            before, after = (hf_tokenizer.decode(at.shard.tokens(u)).split()[0] for u in (at.unit - 1, at.unit))
+            found.add((before, after))
+    seventh = {("kuusi", "kahdeksan")} & found  # only if the vocabulary has a token for a zero-width space
+    assert not seventh
+    assert {pair for pair in found if "\u200b" not in "".join(pair)} == {
+        ("one", "two"), ("four", "word0"), ("six", "seven"), ("seven", "eight"),
+        ("yksi", "kaksi"), ("neljä", "viisi"), ("viisi", "kuusi"),
+    }  # fmt: skip
+
+
+def test_a_folder_of_an_older_format_is_not_gone_on_with(tmp_path, hf_tokenizer):
+    """What an older version began is refused, and says so."""
+    write_shards(tmp_path, [document("a text")], hf_tokenizer, ["en"], held_out=0.0)
+    settings = json.loads((tmp_path / "settings.json").read_text(encoding="utf-8"))
+    del settings["version"]
+    (tmp_path / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(RunError, match="older format"):
+        write_shards(tmp_path, [document("a text")], hf_tokenizer, ["en"], held_out=0.0)

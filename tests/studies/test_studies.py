@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
 from tests.fixtures_cli import run as cli
 
-from interlingua.pretrain import check_pretrain
+from interlingua.errors import RunError
+from interlingua.pretrain import check_pretrain, pretrain
 from interlingua.recipe import PretrainRecipe
 from interlingua.recipe_file import load_recipe
 from interlingua.scores import Score, append_scores, read_scores
@@ -109,6 +112,23 @@ def test_a_study_runs_and_resumes(tmp_path, monkeypatch):
     assert "single tokens, 15 %" in text.read_text(encoding="utf-8")
     assert "not comparable" in page.read_text(encoding="utf-8")
     shutil.rmtree(tmp_path / "arms")
+
+
+def test_a_stopped_arm_is_not_scored(tmp_path, monkeypatch):
+    """SIGTERM in the middle: an error, no scores, and the arm is there to go on with."""
+    monkeypatch.setattr("interlingua.studies.arms.ROUNDS", 1)
+    scale = Scale(0.1, (0,), ("en", "de"), ("train.threads=1", "model.hidden=32", "model.feed_forward=64"))
+
+    def stopping(recipe, out, **more):
+        if out.parent.name == "arms":
+            more["on_step"] = lambda _: os.kill(os.getpid(), signal.SIGTERM)
+        return pretrain(recipe, out, **more)
+
+    monkeypatch.setattr("interlingua.studies.arms.pretrain", stopping)
+    with pytest.raises(RunError, match="stopped at step 1"):
+        run_arms([Arm("token-15", "tokens", {"type": "mlm"})], tmp_path, scale, say=lambda text: None)
+    assert not (tmp_path / "scores.jsonl").exists()
+    assert list((tmp_path / "arms" / "token-15-0" / "checkpoints").glob("step-*"))
 
 
 def test_the_command(tmp_path):

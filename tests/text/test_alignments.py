@@ -69,6 +69,10 @@ def test_tables_that_lack_something(tmp_path) -> None:
     path.write_text("src_tokens\ttgt_tokens\tsure\na\tb\t0-0\n", encoding="utf-8")
     with pytest.raises(LanguageError, match="without languages"):
         list(read_alignments(path))
+    with pytest.raises(DataError, match="no column 'split'"):
+        list(read_alignments(path, source_lang="en", target_lang="fr", split="train"))
+    with pytest.raises(DataError, match="with a file of links"):
+        list(read_alignments(path, links=path, source_lang="en", target_lang="fr", split="train"))
     path.write_text(TABLE.replace("en-fr", "en-qqq"), encoding="utf-8")
     with pytest.raises(LanguageError, match="qqq"):
         list(read_alignments(path))

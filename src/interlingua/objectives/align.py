@@ -6,9 +6,9 @@ alignment of Wu and Dredze 2020 (arXiv 2010.02537); Cao et al. 2020 (arXiv 2002.
 without wrong candidates.
 
 Decisions: words that links hold together (one to many, many to many) are one phrase, whose vector is the mean of its
-tokens, so that each phrase has exactly one partner. The pairs lie in memory as token ids, beside the shards: aligned
-text is small where links are made by hand, and a few hundred megabytes where a million pairs are aligned by machine.
-Price: what is aligned is no part of the shards, and read again by every run.
+tokens, so that each phrase has exactly one partner. The pairs lie in memory as token ids, beside the shards, about two
+kilobytes each. Price: what is aligned is no part of the shards and read again by every run, and a million pairs take
+two gigabytes.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from interlingua.objectives.base import IGNORED, Loss, Targets, at_least_float32
 from interlingua.objectives.contrast import ranking_losses
 from interlingua.shards.sampling import DrawPlan
 from interlingua.shards.stream import Layout, Stream, Text
+from interlingua.shards.write import is_held_out
 from interlingua.text.alignments import AlignedPair
 from interlingua.vocab.words import align_words
 
@@ -76,6 +77,7 @@ class AlignedTexts:
         tokenizer: of the shards.
         languages: canonical tags in stream order.
         exponent: S of p^S over language pairs.
+        held_out: share of the pairs kept aside for the held-out stream.
 
     Raises:
         LanguageError: a pair in a language that the shards do not hold.
@@ -89,11 +91,12 @@ class AlignedTexts:
         languages: Sequence[str],
         *,
         exponent: float = 0.7,
+        held_out: float = 0.01,
     ) -> None:
         self.exponent = exponent
-        self._pairs: dict[str, list[tuple[_Side, _Side]]] = {}
+        self._pairs: dict[str, dict[str, list[tuple[_Side, _Side]]]] = {"train": {}, "held-out": {}}
         self._spoken: dict[str, tuple[int, int]] = {}
-        self._plans: dict[int, DrawPlan] = {}
+        self._plans: dict[tuple[str, int], DrawPlan] = {}
         index = {lang: i for i, lang in enumerate(languages)}
         for pair in pairs:
             for lang in (pair.source_lang, pair.target_lang):
@@ -106,16 +109,20 @@ class AlignedTexts:
             if not pair.sure:
                 continue
             name = f"{pair.source_lang}-{pair.target_lang}"
-            first, second = aligned_phrases(pair)
+            numbers = aligned_phrases(pair)
+            first = self._side(pair.source, numbers[0], pair.source_lang, tokenizer)
+            second = self._side(pair.target, numbers[1], pair.target_lang, tokenizer)
             self._spoken[name] = (index[pair.source_lang], index[pair.target_lang])
-            self._pairs.setdefault(name, []).append(
-                (
-                    self._side(pair.source, first, pair.source_lang, tokenizer),
-                    self._side(pair.target, second, pair.target_lang, tokenizer),
-                )
-            )
-        if not self._pairs:
+            split = "held-out" if is_held_out((*pair.source, *pair.target), held_out) else "train"
+            self._pairs[split].setdefault(name, []).append((first, second))
+        if not self._pairs["train"]:
             raise DataError("no aligned pair with a sure link", expected="links such as 0-0", where="objectives.align")
+        self._means = {
+            split: {
+                name: float(np.mean([len(a.tokens) + len(b.tokens) + 4 for a, b in rows])) for name, rows in of.items()
+            }
+            for split, of in self._pairs.items()
+        }
 
     @staticmethod
     def _side(words: Sequence[str], phrases: Sequence[int], lang: str, tokenizer: PreTrainedTokenizerBase) -> _Side:
@@ -124,24 +131,28 @@ class AlignedTexts:
         ids = np.array(aligned.ids, dtype=np.int64)
         of_word = np.full(len(ids), -1, dtype=np.int64)
         first = [(place, word) for word, place in enumerate(aligned.first_token_of_word) if place >= 0]
-        for (place, word), (end, _) in zip(first, [*first[1:], (len(ids), -1)], strict=True):
-            of_word[place:end] = phrases[word]
+        for number, (place, word) in enumerate(first, start=1):
+            of_word[place : first[number][0] if number < len(first) else len(ids)] = phrases[word]
         starts = np.zeros(len(ids), dtype=bool)
         starts[[place for place, _ in first]] = True
         around = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.bos_token_id, tokenizer.eos_token_id)
         inner = ~np.isin(ids, [i for i in around if i is not None])
         return _Side(ids[inner], starts[inner], of_word[inner])
 
+    def has(self, split: str) -> bool:
+        """Whether there are pairs of a split."""
+        return bool(self._pairs.get(split))
+
     def batch(self, t: int, stream: Stream) -> Batch:
         """About ``batch_tokens`` tokens of pairs."""
-        plan = self._plans.setdefault(stream.seed, self._plan(stream.seed))
-        means = [np.mean([len(a.tokens) + len(b.tokens) for a, b in self._pairs[name]]) + 4 for name in plan.languages]
+        plan, pairs = self._plan(stream), self._pairs[stream.split]
+        means = [self._means[stream.split][name] for name in plan.languages]
         count = max(1, round(stream.batch_tokens / float(np.average(means, weights=plan.sizes))))
         names, numbers = plan.draw(t * count, (t + 1) * count)
         texts, labels, phrases, room = [], [], 0, stream.row_length - 2
         for chosen, number in zip(names.tolist(), numbers.tolist(), strict=True):
             name = plan.languages[chosen]
-            sides = self._pairs[name][number]
+            sides = pairs[name][number]
             # A phrase counts where something is left of both sides.
             kept = np.intersect1d(*(side.phrases[:room][side.phrases[:room] >= 0] for side in sides))
             for side, spoken in zip(sides, self._spoken[name], strict=True):
@@ -153,14 +164,19 @@ class AlignedTexts:
                 labels.append(np.pad(known, 1, constant_values=IGNORED))
             phrases += len(kept)
         batch = stream.laid_out(texts, [(i, i + 1) for i in range(0, len(texts), 2)])
-        flat = torch.full_like(batch.tokens_BL, IGNORED)
-        for segment, known in enumerate(labels, start=1):
-            flat[batch.segments_BL == segment] = torch.from_numpy(known)
-        return replace(batch, labels=flat)
+        # Tokens in the order of their segments are the labels one after the other.
+        segments_N = batch.segments_BL.flatten()
+        order_N = segments_N.argsort(stable=True)
+        flat_N = torch.full_like(segments_N, IGNORED)
+        flat_N[order_N[segments_N[order_N] > 0]] = torch.from_numpy(np.concatenate(labels))
+        return replace(batch, labels=flat_N.view_as(batch.segments_BL))
 
-    def _plan(self, seed: int) -> DrawPlan:
-        sizes = {name: len(rows) for name, rows in self._pairs.items()}
-        return DrawPlan(sizes, smoothed(sizes, self.exponent), seed + 3)
+    def _plan(self, stream: Stream) -> DrawPlan:
+        key = (stream.split, stream.seed)
+        if key not in self._plans:
+            sizes = {name: len(rows) for name, rows in self._pairs[stream.split].items()}
+            self._plans[key] = DrawPlan(sizes, smoothed(sizes, self.exponent), stream.seed + 3)
+        return self._plans[key]
 
 
 class WordAlignment:

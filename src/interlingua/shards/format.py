@@ -2,9 +2,9 @@
 
 In: units (tokenised texts) of one block of input. Out: one file, memory-mapped when read. Decisions: units are sorted
 by language, those with a translation first, so that "unit j of language l" is an offset and the index of a whole
-corpus is a few numbers a shard; all translations of one text stand in the same shard. Units that follow one another
-in a document do so here. Price: the order of documents is not kept across languages (inside one language it is), and
-a document of which only some texts have translations falls in two.
+corpus is a few numbers a shard; all translations of one text stand in the same shard. A document here is a run of units
+of which each goes on exactly where the last one ended. Price: the order of documents is not kept across languages
+(inside one language it is), and a document of which only some texts have translations falls in several.
 
 A file is a 64-byte header and nine arrays, each starting at a multiple of 64 bytes, little endian:
 
@@ -59,7 +59,8 @@ class Unit:
         language: index in the manifest's language list.
         characters: length of the text in code points.
         group: any integer shared by translations of one another, or -1.
-        document: any integer shared by the units of one document, which stand in its order; -1: a document alone.
+        document: any integer shared by units of one language that go on one with the other, in the order in which they
+            are given, with no other unit between; -1: a document alone.
     """
 
     tokens: np.ndarray
@@ -130,7 +131,7 @@ def encode_shard(units: Sequence[Unit], languages: int, vocabulary_size: int) ->
     # A document begins where anything changes that its units share, and at every unit that stands alone.
     shared = np.array([(unit.language, group[i] > 0, unit.document) for i, unit in enumerate(units)]).reshape(-1, 3)
     begins = np.ones(len(units), dtype=bool)
-    begins[1:] = (np.diff(shared, axis=0) != 0).any(axis=1) | (shared[1:, 2] < 0)
+    begins[1:] = (np.diff(shared, axis=0) != 0).any(axis=1) | (shared[1:, 2] < 0) | (np.diff(order) != 1)
     counts = np.stack(
         [np.bincount(of, minlength=languages) for of in (language[group > 0], language, language[begins])], axis=1
     )
@@ -191,7 +192,10 @@ class Shard:
         _, version, token_bytes, *counts = HEADER.unpack(bytes(raw[: HEADER.size]))
         if version != VERSION:
             raise ShardError(
-                f"shard version {version}", expected=str(VERSION), where=str(path), next_step="write the shards again"
+                f"shard version {version}",
+                expected=str(VERSION),
+                where=str(path),
+                next_step="remove the folder of the shards and write them again",
             )
         self.header = ShardHeader(token_bytes, *counts)
         offsets, size = self.header.offsets()

@@ -9,6 +9,7 @@ shows as replacement characters.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interlingua.errors import DataError, ShardError
+from interlingua.errors import DataError, RecipeError, ShardError
 from interlingua.shards.format import fingerprint
 from interlingua.shards.read import MANIFEST
 
@@ -119,8 +120,10 @@ def find_vocabulary(folder: Path, mark: str) -> PreTrainedTokenizerBase:
     candidates = []
     for place in (folder.parent, folder.parent.parent):
         candidates.append(place / "vocab")
-        if (saved := place / "recipe.yaml").is_file() and (path := load_recipe(saved, PretrainRecipe).vocab.path):
-            candidates.append(path)
+        # Other runs than pretraining have recipes too, which name no vocabulary.
+        with contextlib.suppress(RecipeError):
+            if (saved := place / "recipe.yaml").is_file() and (path := load_recipe(saved, PretrainRecipe).vocab.path):
+                candidates.append(path)
     for candidate in candidates:
         if (candidate / "tokenizer.json").is_file():
             tokenizer = open_tokenizer(candidate)

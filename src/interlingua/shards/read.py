@@ -103,7 +103,7 @@ class ShardSet:
                 f"a manifest of format and version {version!r}" + (f" without {sorted(missing)}" if missing else ""),
                 expected=f"('interlingua-shards', {VERSION}) with all its keys",
                 where=str(path),
-                next_step="restore manifest.json, or write the shards again",
+                next_step="restore manifest.json, or remove the folder and write the shards again",
             )
         return found
 
@@ -134,6 +134,13 @@ class ShardSet:
         shard = self.shards[at]
         unit = shard.following(column, number) if which == "following" else shard.language_starts[column] + number
         return Located(shard, int(unit), column)
+
+    def outside(self, located: Located, number: int) -> Located:
+        """Unit ``number`` of the located unit's language, not counting those of its document."""
+        document = located.shard.document(located.unit)
+        first = document.start - int(located.shard.language_starts[located.language])
+        first += sum(int(s.unit_counts[located.language]) for s in self.shards[: self.shards.index(located.shard)])
+        return self.unit(self.languages[located.language], number + (len(document) if number >= first else 0))
 
     def translations(self, located: Located) -> list[Located]:
         """The other units of its group."""

@@ -56,8 +56,12 @@ class Transform(Protocol):
 class Source(Protocol):
     """Texts that do not come from the shards, laid out as a stream lays its own."""
 
+    def has(self, split: str) -> bool:
+        """Whether there are texts of a split (``train``, ``held-out``)."""
+        ...
+
     def batch(self, t: int, stream: Stream) -> Batch:
-        """Global batch ``t``, a pure function of the stream's seed and ``t``."""
+        """Global batch ``t`` of the stream's split, a pure function of the stream's seed and ``t``."""
         ...
 
 
@@ -144,6 +148,7 @@ class Stream:
             raise RecipeError(f"row_length = {row_length}", expected="at least 8", where="train.row_length")
         self.shards = shards
         self.languages = shards.languages
+        self.split: str = shards.manifest["split"]
         self.seed = seed
         self.batch_tokens = batch_tokens
         self.row_length = row_length
@@ -209,6 +214,10 @@ class Stream:
                 next_step=next_step,
             )
         return plan
+
+    def can(self, layout: Layout) -> bool:
+        """Whether there is text for a layout."""
+        return self._plans[layout.which] is not None if layout.source is None else layout.source.has(self.split)
 
     def draws(self, layout: Layout) -> int:
         """Draws a batch of this layout."""
@@ -368,10 +377,8 @@ class Stream:
             skipped = first.unit - document.start
             place = int(chance.integers(len(document) - 2))
             return replace(first, unit=document[place + 2 * (place >= skipped)])
-        while apart:
-            other = self.shards.unit(language, int(chance.integers(self.shards.count(language))))
-            if other.shard is not first.shard or other.unit not in document:
-                return other
+        if apart:
+            return self.shards.outside(first, int(chance.integers(self.shards.count(language) - len(document))))
         return None
 
 

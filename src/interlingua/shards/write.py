@@ -4,8 +4,9 @@ In: documents of any languages, translation groups, and a vocabulary. Out: a fol
 Decisions: the input is cut into blocks of a fixed number of texts, one block makes one shard in a worker process, and
 a shard counts as finished when its ``.done`` file (counts and checksum) stands beside it; running the same command
 again goes on after the last finished block. The manifest is written last. Held-out texts are chosen by a hash of the
-text (of the whole group, for translations), so the split does not depend on order. Price: a re-run reads the input
-again up to where it stopped (reading is cheap, tokenising is not).
+text (of the whole group, for translations, and of a document's first text), so the split of single texts does not
+depend on order. Price: a re-run reads the input again up to where it stopped (reading is cheap, tokenising is not),
+and a document that goes over the end of a block becomes two.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class _Settings:
     vocabulary: str
 
 
-def _is_held_out(texts: Iterable[str], share: float) -> bool:
+def is_held_out(texts: Iterable[str], share: float) -> bool:
     digest = hashlib.blake2b("\n".join(texts).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") < share * 2**64
 
@@ -139,16 +140,18 @@ class _Worker:
 
     def units(self, block: Sequence[Document | Parallel]) -> tuple[dict[str, list[Unit]], dict[str, int]]:
         """Units of a block by split, and counts of what was split, cut or empty."""
-        by_language: dict[str, list[tuple[str, int, int, bool]]] = {}
-        document, held = -1, False
+        by_language: dict[str, list[tuple[str, int, bool, bool]]] = {}
+        held = False
+        last: dict[str, int] = {}  # the number of a language's last text
         for number, item in enumerate(block):
             texts = item.texts if isinstance(item, Parallel) else {item.lang: item.text}
             if not item.continues or number == 0:
                 # The texts of a document go to one split, that of the first of them.
-                document, held = number, _is_held_out(texts.values(), self.settings.held_out)
-            group = number if len(texts) > 1 else -1
+                held = is_held_out(texts.values(), self.settings.held_out)
             for lang, text in texts.items():
-                by_language.setdefault(lang, []).append((text, group, document, held))
+                follows = item.continues and last.get(lang) == number - 1
+                by_language.setdefault(lang, []).append((text, number if len(texts) > 1 else -1, follows, held))
+                last[lang] = number
         counts = {"split_documents": 0, "cut_tokens": 0, "empty": 0}
         out: dict[str, list[Unit]] = {"train": [], "held-out": []}
         limit = self.settings.unit_tokens
@@ -157,7 +160,11 @@ class _Worker:
         for lang in sorted(by_language):
             rows = by_language[lang]
             tokens = self.tokens([text for text, *_ in rows], lang)
-            for (text, group, document, held), (ids, starts) in zip(rows, tokens, strict=True):
+            document, whole = 0, False
+            for (text, group, follows, held), (ids, starts) in zip(rows, tokens, strict=True):
+                # What is missing between two texts parts them.
+                document += not (follows and whole)
+                whole = len(ids) > 0 and (len(ids) <= limit or group < 0)
                 if not len(ids):
                     counts["empty"] += 1
                     continue
@@ -226,11 +233,12 @@ def _blocks(items: Iterable[Document | Parallel], size: int) -> Iterator[list[Do
 
 def _claim(out: Path, settings: _Settings, block: int) -> None:
     """Refuse to continue a folder that was begun with other settings."""
-    claim = json.dumps({**{k: v for k, v in asdict(settings).items() if k not in {"tokenizer", "out"}}, "block": block})
+    own = {k: v for k, v in asdict(settings).items() if k not in {"tokenizer", "out"}}
+    claim = json.dumps({**own, "block": block, "version": VERSION})
     path = out / "settings.json"
     if path.exists() and path.read_text(encoding="utf-8") != claim:
         raise RunError(
-            f"{str(out)!r} holds shards that were begun with other settings or another vocabulary",
+            f"{str(out)!r} holds shards that were begun with other settings, another vocabulary or an older format",
             expected="an empty folder, or the same settings to go on",
             where=str(path),
             next_step="choose another folder, or remove this one",

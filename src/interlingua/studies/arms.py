@@ -24,7 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interlingua.pretrain import pretrain
+from interlingua.errors import RunError
+from interlingua.pretrain import PretrainResult, pretrain
 from interlingua.recipe import PretrainRecipe
 from interlingua.recipe_file import load_recipe
 from interlingua.run import atomic_write
@@ -98,7 +99,7 @@ def _recipe(arm: Arm, shared: Path, scale: Scale, *, steps: int, seed: int) -> P
         "objectives": [dict(arm.objective), ranking],
         "train": {
             "steps": steps, "batch_tokens": 1024, "row_length": 128, "lr": 2e-3, "embedding_lr": 5e-3, "warmup": 0.1,
-            "evaluate_every": 10**6, "save_every": 10**6,
+            "evaluate_every": 10**6, "save_every": 2000,
         },
     }  # fmt: skip
     return load_recipe(tree, PretrainRecipe, [*scale.changes, *arm.changes])
@@ -131,10 +132,12 @@ def _speeds(arms: Sequence[Arm], folder: Path, scale: Scale, say: Say) -> dict[s
             run = folder / "speed"
             shutil.rmtree(run, ignore_errors=True)
             marks: list[float] = []
-            pretrain(
-                _recipe(arm, folder, scale, steps=MEASURED, seed=0),
-                run,
-                on_step=lambda _, marks=marks: marks.append(time.perf_counter()),  # type: ignore[misc]
+            _whole(
+                pretrain(
+                    _recipe(arm, folder, scale, steps=MEASURED, seed=0),
+                    run,
+                    on_step=lambda _, marks=marks: marks.append(time.perf_counter()),  # type: ignore[misc]
+                )
             )
             gaps = [after - before for before, after in itertools.pairwise(marks[WARM:])]
             seconds[arm.name].append(statistics.median(gaps))
@@ -149,6 +152,18 @@ def _speeds(arms: Sequence[Arm], folder: Path, scale: Scale, say: Say) -> dict[s
     }
     atomic_write(path, json.dumps(found, indent=1))
     return found
+
+
+def _whole(result: PretrainResult) -> PretrainResult:
+    """The result, if the run was not stopped by SIGTERM."""
+    if result.training.reason == "stopped":
+        raise RunError(
+            f"the study was stopped at step {result.training.step:,} of {result.folder.name}",
+            expected="arms that were trained to their end",
+            where=str(result.folder),
+            next_step="the same command goes on from there",
+        )
+    return result
 
 
 def run_arms(arms: Sequence[Arm], folder: Path, scale: Scale, *, say: Say) -> None:
@@ -172,7 +187,7 @@ def run_arms(arms: Sequence[Arm], folder: Path, scale: Scale, *, say: Say) -> No
             steps = max(20, round(scale.seconds / speeds[arm.name]["seconds"]))
             recipe = _recipe(arm, folder, scale, steps=steps, seed=seed)
             run = folder / "arms" / recipe.name
-            result = pretrain(recipe, run)
+            result = _whole(pretrain(recipe, run))
             scores = _measured(result.checkpoint, recipe, split, scale.languages)
             speed = speeds[arm.name]["tokens_per_second"]
             scores += [("speed", "und", "tokens_per_second", speed, MEASURED), ("speed", "und", "steps", steps, 1)]

@@ -71,7 +71,7 @@ def read_alignments(
         links: the links of the lines of ``path``.
         source_lang: language of the first side; of a table with a column ``pair``, only rows of that source are read.
         target_lang: the same for the second side.
-        split: only rows whose column ``split`` says so.
+        split: only rows whose column ``split`` says so; for tables.
         report: receives the counts; pairs without any link are counted as missing.
 
     Raises:
@@ -80,6 +80,13 @@ def read_alignments(
     """
     path, counts = Path(path), report or ReadReport()
     tags = tuple(canonical(tag) if tag else None for tag in (source_lang, target_lang))
+    if links is not None and split is not None:
+        raise DataError(
+            f"split = {split!r} with a file of links",
+            expected="a table with a column 'split'",
+            where=str(path),
+            next_step="leave split out, or give the files of that part",
+        )
     rows = _fast_align(path, Path(links), tags, counts) if links is not None else _table(path, tags, split, counts)
     for pair in rows:
         if not pair.sure and not pair.possible:
@@ -129,6 +136,8 @@ def _table(path: Path, tags: tuple[str | None, ...], split: str | None, report: 
                     expected="a header with src_tokens, tgt_tokens, sure; or a file with the links beside this one",
                     where=where,
                 )
+            if split is not None and "split" not in header:
+                raise DataError(f"split = {split!r} and no column 'split' among {header!r}", where=where)
             continue
         row = dict(zip(header, cells, strict=True))
         if split is not None and row.get("split") != split:
