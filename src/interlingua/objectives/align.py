@@ -27,6 +27,7 @@ from interlingua.languages import language, smoothed
 from interlingua.models.attention import encode_at
 from interlingua.objectives.base import IGNORED, Loss, Targets, at_least_float32
 from interlingua.objectives.contrast import ranking_losses
+from interlingua.objectives.ranks import own_rows, sum_over_ranks
 from interlingua.shards.sampling import DrawPlan
 from interlingua.shards.stream import Layout, Stream, Text
 from interlingua.shards.write import is_held_out
@@ -216,7 +217,6 @@ class WordAlignment:
             temperature=self.temperature,
             margin=0.0,
             negatives=self.negatives,
-            gather=True,
         )
         return Loss(each.sum(), len(each), each.detach(), languages_W[torch.cat([links_P2[:, 1], links_P2[:, 0]])])
 
@@ -224,12 +224,17 @@ class WordAlignment:
     def phrase_vectors(model: PreTrainedModel, batch: Batch, count: int) -> tuple[Tensor, Tensor]:
         """Mean token states of phrases and their languages, [W, D] and [W]: first side, second side, and so on."""
         assert batch.labels is not None
-        chosen_BL = batch.labels != IGNORED
-        states_ND = encode_at(model, batch, chosen_BL)
         # A pair's segments have consecutive numbers, the first of them odd.
-        of_N = 2 * batch.labels[chosen_BL] + (batch.segments_BL[chosen_BL] + 1) % 2
-        sums_WD = states_ND.new_zeros(count, states_ND.shape[1]).index_add(0, of_N, states_ND)
+        phrase_BL = torch.where(batch.labels == IGNORED, -1, 2 * batch.labels + (batch.segments_BL + 1) % 2)
+        of_N = phrase_BL[phrase_BL >= 0]
         sizes_W = torch.bincount(of_N, minlength=count).clamp(min=1)
         languages_W = torch.zeros(count, dtype=torch.long, device=of_N.device)
-        languages_W[of_N] = batch.languages_BL[chosen_BL]
+        languages_W[of_N] = batch.languages_BL[phrase_BL >= 0]
+        rows = own_rows(batch)
+        sums_WD = torch.zeros(count, model.config.hidden_size, dtype=model.dtype, device=model.device)
+        if rows.start < rows.stop:
+            mine_BL = phrase_BL[rows]
+            states_ND = encode_at(model, batch.select_rows(rows.start, rows.stop), mine_BL >= 0)
+            sums_WD = sums_WD.index_add(0, mine_BL[mine_BL >= 0], states_ND.to(sums_WD.dtype))
+        sums_WD = sum_over_ranks(sums_WD)
         return sums_WD / sizes_W[:, None], languages_W

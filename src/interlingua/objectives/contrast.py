@@ -10,7 +10,8 @@ with cosine s, and wrong(i) all texts that are neither i nor a translation of i:
 the harder negatives, and pushing them away leaves less language identity in the vectors).
 
 Decision: in-batch negatives make the loss of a row depend on all rows, so the batch cannot be split for gradient
-accumulation; the loop refuses that. Over ranks, vectors are gathered, so negatives are those of the global batch.
+accumulation; the loop refuses that. Ranks share the work of making the vectors (:mod:`interlingua.objectives.ranks`),
+so negatives are those of the global batch.
 More negatives than a batch holds come from a queue (MoCo, He et al. 2020, arXiv 1911.05722): a slowly moving copy of
 the network, theta_k <- m theta_k + (1 - m) theta, encodes every batch once more, and the last ``queue`` of its
 vectors are wrong candidates for all. Price: a second forward pass, and the memory of a second network.
@@ -29,14 +30,14 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from interlingua.batch import Batch
-from interlingua.models.attention import encode, pool_segments
 from interlingua.objectives.base import Loss, Targets, at_least_float32
+from interlingua.objectives.ranks import segment_vectors
 from interlingua.shards.stream import Layout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["MomentumQueue", "TranslationRanking", "gather_with_gradient", "ranking_losses"]
+__all__ = ["MomentumQueue", "TranslationRanking", "ranking_losses"]
 
 
 def ranking_losses(
@@ -46,7 +47,6 @@ def ranking_losses(
     temperature: float,
     margin: float,
     negatives: str,
-    gather: bool = False,
     queue_QD: Tensor | None = None,
 ) -> Tensor:
     """The losses of all links, first in the given direction, then in the other.
@@ -57,7 +57,6 @@ def ranking_losses(
         temperature: T.
         margin: m.
         negatives: ``"other"`` or ``"both"``.
-        gather: also use the vectors of all other ranks as wrong candidates.
         queue_QD: unit vectors that are wrong candidates for every text, without a gradient.
 
     Returns:
@@ -67,63 +66,19 @@ def ranking_losses(
     first, second = links_P2.unbind(1)
     side_S = torch.zeros(len(unit_SD), 1, dtype=unit_SD.dtype, device=unit_SD.device)
     side_S[second] = 1
-    candidates_KD, side_K, offset = unit_SD, side_S, 0
-    if gather:
-        gathered, offset = gather_with_gradient(torch.cat([unit_SD, side_S], dim=1))
-        candidates_KD, side_K = gathered[:, :-1], gathered[:, -1:].detach()
-    similarity_SK = unit_SD @ candidates_KD.T / temperature
-    wrong_SK = torch.ones_like(similarity_SK, dtype=torch.bool)
-    own = torch.arange(len(unit_SD), device=unit_SD.device)
-    wrong_SK[own, own + offset] = False
-    wrong_SK[first, second + offset] = False
-    wrong_SK[second, first + offset] = False
+    similarity_SS = unit_SD @ unit_SD.T / temperature
+    wrong_SS = ~torch.eye(len(unit_SD), dtype=torch.bool, device=unit_SD.device)
+    wrong_SS[first, second] = False
+    wrong_SS[second, first] = False
     if negatives == "other":
-        wrong_SK &= side_S != side_K.T
-    wrong = similarity_SK.masked_fill(~wrong_SK, -torch.inf)
+        wrong_SS &= side_S != side_S.T
+    wrong = similarity_SS.masked_fill(~wrong_SS, -torch.inf)
     if queue_QD is not None:
         wrong = torch.cat([wrong, unit_SD @ queue_QD.T / temperature], dim=1)
     log_wrong_S = wrong.logsumexp(dim=1)
     source, target = torch.cat([first, second]), torch.cat([second, first])
-    right = similarity_SK[source, target + offset] - margin / temperature
+    right = similarity_SS[source, target] - margin / temperature
     return torch.logaddexp(right, log_wrong_S[source]) - right
-
-
-class _Gather(torch.autograd.Function):
-    """All ranks' vectors in rank order; the gradient of this rank's slice comes back."""
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, vectors_SD: Tensor, sizes: list[int]) -> Tensor:
-        import torch.distributed as dist
-
-        rank = dist.get_rank()
-        padded = vectors_SD.new_zeros(max(sizes), vectors_SD.shape[1])
-        padded[: len(vectors_SD)] = vectors_SD
-        parts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(parts, padded)
-        ctx.slice = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))  # type: ignore[attr-defined]
-        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
-        import torch.distributed as dist
-
-        (gradient,) = gradients
-        total = gradient.contiguous().clone()
-        dist.all_reduce(total)
-        return total[ctx.slice], None  # type: ignore[attr-defined]
-
-
-def gather_with_gradient(vectors_SD: Tensor) -> tuple[Tensor, int]:
-    """Vectors of all ranks [sum of S, D], and where this rank's begin; the identity where there is one rank."""
-    import torch.distributed as dist
-
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return vectors_SD, 0
-    counts = [torch.zeros(1, dtype=torch.long, device=vectors_SD.device) for _ in range(dist.get_world_size())]
-    dist.all_gather(counts, torch.tensor([len(vectors_SD)], device=vectors_SD.device))
-    sizes = [int(c) for c in counts]
-    gathered: Tensor = _Gather.apply(vectors_SD, sizes)  # type: ignore[no-untyped-call]
-    return gathered, sum(sizes[: dist.get_rank()])
 
 
 class MomentumQueue(nn.Module):
@@ -157,8 +112,7 @@ class MomentumQueue(nn.Module):
         """Take a step towards the network, and put the batch's vectors at the queue's head."""
         for own, other in zip(self.network.parameters(), model.base_model.parameters(), strict=True):
             own.lerp_(other.to(own.dtype), 1 - self.momentum)
-        unit_SD = F.normalize(pool_segments(encode(self.network, batch), batch, how=pooling), dim=-1)
-        unit_SD, _ = gather_with_gradient(unit_SD)
+        unit_SD = F.normalize(segment_vectors(self.network, batch, pooling=pooling), dim=-1)
         newest = torch.cat([unit_SD.to(self.queue_QD), self.queue_QD])[: self.size]
         self.queue_QD.copy_(newest)
         self.filled.fill_(min(self.size, int(self.filled) + len(unit_SD)))
@@ -207,7 +161,7 @@ class TranslationRanking:
 
     def loss(self, model: PreTrainedModel, batch: Batch, targets: Targets) -> Loss:
         """Summed ranking loss over all links, both directions."""
-        vectors_SD = pool_segments(encode(model, batch), batch, how=self.pooling)
+        vectors_SD = segment_vectors(model, batch, pooling=self.pooling)
         languages_S = torch.zeros(batch.segments + 1, dtype=torch.long, device=vectors_SD.device)
         languages_S[batch.segments_BL.reshape(-1)] = batch.languages_BL.reshape(-1)
         links_P2 = batch.links_P2 - 1
@@ -217,7 +171,6 @@ class TranslationRanking:
             temperature=self.temperature,
             margin=self.margin,
             negatives=self.negatives,
-            gather=True,
             queue_QD=None if self.queue is None else self.queue.candidates(),
         )
         if self.queue is not None and model.training:

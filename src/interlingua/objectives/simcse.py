@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from interlingua.batch import Batch
-from interlingua.models.attention import encode, pool_segments
 from interlingua.objectives.base import Loss, Targets, at_least_float32
 from interlingua.objectives.contrast import ranking_losses
+from interlingua.objectives.ranks import segment_vectors
 from interlingua.shards.stream import Layout
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class DropoutPairs:
 
     def loss(self, model: PreTrainedModel, batch: Batch, targets: Targets) -> Loss:
         """Summed ranking loss, both directions; in evaluation mode both views are the same vector."""
-        views = [pool_segments(encode(model, batch), batch, how=self.pooling) for _ in range(2)]
+        views = [segment_vectors(model, batch, pooling=self.pooling) for _ in range(2)]
         one_S = torch.arange(batch.segments, device=views[0].device)
         links_P2 = torch.stack([one_S, one_S + batch.segments], dim=1)
         each = ranking_losses(
@@ -62,7 +62,6 @@ class DropoutPairs:
             temperature=self.temperature,
             margin=0.0,
             negatives="other",
-            gather=True,
         )
         languages_S = torch.zeros(batch.segments + 1, dtype=torch.long, device=each.device)
         languages_S[batch.segments_BL.reshape(-1)] = batch.languages_BL.reshape(-1)

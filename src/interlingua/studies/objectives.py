@@ -138,7 +138,7 @@ class ObjectivesStudy:
             "steps",
             "tokens/s",
         ]
-        found = [Section("What was compared", [method])]
+        found = [Section("What was compared", [f"Command: interlingua study run {self.name}", method])]
         for title, arms in GROUPS.items():
             rows: list[list[Cell]] = [
                 [arm.label, *(_shown(values.get(arm.name), 3) for values in (english, accuracy, p1)),

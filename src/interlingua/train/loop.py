@@ -36,6 +36,7 @@ from interlingua.errors import CheckpointError, RecipeError
 from interlingua.models.checkpoint import write_checkpoint
 from interlingua.models.separate import LanguageParts, language_parts
 from interlingua.objectives.base import Part, Targets
+from interlingua.objectives.ranks import rank_and_world, sum_over_ranks
 from interlingua.recipe import TrainRecipe
 from interlingua.run import Run, atomic_folder
 from interlingua.shards.sampling import keyed_generator
@@ -178,29 +179,25 @@ def _autocast(recipe: TrainRecipe, device: torch.device) -> contextlib.AbstractC
     return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
 
 
-def _ranks() -> tuple[int, int]:
-    import torch.distributed as dist
-
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
-
-
 def _step(model: PreTrainedModel, prepared: Prepared, recipe: TrainRecipe) -> dict[str, float]:
-    """Gradients of one step into ``.grad``; mean losses by objective of this rank's share."""
-    rank, world = _ranks()
+    """Gradients of this rank's share of one step into ``.grad``; mean losses by objective of the whole batch."""
+    rank, world = rank_and_world()
     device = model.device
     losses: dict[str, float] = {}
     for part, batch, targets in prepared:
         objective, pieces = part.objective, recipe.accumulate * world
         if not objective.splittable:
-            if pieces > 1:
+            if recipe.accumulate > 1:
                 raise RecipeError(
-                    f"objective {objective.name!r} with {recipe.accumulate} accumulation steps on {world} processes",
-                    expected="train.accumulate=1 and one process: its negatives are the whole batch's",
+                    f"objective {objective.name!r} with {recipe.accumulate} accumulation steps",
+                    expected="train.accumulate=1: its negatives are the whole batch's",
                     where="train.accumulate",
                     next_step="set train.accumulate=1, or make train.batch_tokens smaller",
                 )
-            spans = [(0, batch.rows)]
+            # Every rank computes the whole loss, from vectors that they made together.
+            spans, share = [(0, batch.rows)], 1 / world
         else:
+            share = 1.0
             edges = [round(i * batch.rows / pieces) for i in range(pieces + 1)]
             spans = list(itertools.pairwise(edges))[rank::world]
         total = 0.0
@@ -213,9 +210,12 @@ def _step(model: PreTrainedModel, prepared: Prepared, recipe: TrainRecipe) -> di
             with _autocast(recipe, device):
                 loss = objective.loss(model, rows.to(device), wanted.to(device))
             # The count is the global batch's: the sum over pieces and ranks is then the mean's exact gradient.
-            (loss.total * (part.weight / max(1, targets.count))).backward()  # type: ignore[no-untyped-call]
-            total += float(loss.total.detach())
+            (loss.total * (part.weight * share / max(1, targets.count))).backward()  # type: ignore[no-untyped-call]
+            total += float(loss.total.detach()) * share
         losses[objective.name] = total / max(1, targets.count)
+    if world > 1:
+        summed = sum_over_ranks(torch.tensor(list(losses.values()), dtype=torch.double, device=device))
+        losses = dict(zip(losses, summed.tolist(), strict=True))
     return losses
 
 
@@ -401,9 +401,9 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = group["peak_lr"] * factor
                 # Dropout's numbers follow from the step, so that a resumed run draws the same ones.
-                torch.manual_seed(int(keyed_generator(seed, t, 6, _ranks()[0]).integers(2**62)))
+                torch.manual_seed(int(keyed_generator(seed, t, 6, rank_and_world()[0]).integers(2**62)))
                 losses = _step(model, prepared, recipe)
-                if _ranks()[1] > 1:
+                if rank_and_world()[1] > 1:
                     _sum_gradients(parameters)
                 norm = torch.nn.utils.clip_grad_norm_(parameters, recipe.clip or math.inf, foreach=True)
                 optimizer.step()
