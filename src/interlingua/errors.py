@@ -104,6 +104,10 @@ class RunError(InterlinguaError):
     """A run folder that belongs to another recipe or is in use."""
 
 
+class TrainingError(InterlinguaError):
+    """A step whose loss or gradient is not finite, or larger than what the recipe lets pass."""
+
+
 class SaveError(InterlinguaError):
     """Writing failed; whatever had been saved before is untouched."""
 

@@ -542,6 +542,10 @@ class TrainRecipe(Recipe):
     """Steps between held-out evaluations."""
     save_every: Positive = 1_000
     """Steps between checkpoints."""
+    on_bad: Literal["stop", "skip"] = "stop"
+    """A step whose loss or gradient is not finite, or a spike, ends the run or is left out; its text is named."""
+    spike: Annotated[float, Field(ge=0)] = 0.0
+    """A gradient norm of more than so many times the median of the last 64 steps is a spike; 0: none is."""
     patience: Annotated[int, Field(ge=0)] = 0
     """Stop after this many evaluations without a better mean held-out loss; 0 never stops early."""
 

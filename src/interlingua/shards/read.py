@@ -135,11 +135,16 @@ class ShardSet:
         unit = shard.following(column, number) if which == "following" else shard.language_starts[column] + number
         return Located(shard, int(unit), column)
 
+    def number(self, located: Located) -> int:
+        """The unit's number in its language, counted over all shards."""
+        at = next(i for i, shard in enumerate(self.shards) if shard is located.shard)
+        before = int(self._ends["all"][at - 1, located.language]) if at else 0
+        return before + located.unit - int(located.shard.language_starts[located.language])
+
     def outside(self, located: Located, number: int) -> Located:
         """Unit ``number`` of the located unit's language, not counting those of its document."""
         document = located.shard.document(located.unit)
-        first = document.start - int(located.shard.language_starts[located.language])
-        first += sum(int(s.unit_counts[located.language]) for s in self.shards[: self.shards.index(located.shard)])
+        first = self.number(Located(located.shard, document.start, located.language))
         return self.unit(self.languages[located.language], number + (len(document) if number >= first else 0))
 
     def translations(self, located: Located) -> list[Located]:

@@ -239,34 +239,54 @@ class Stream:
         layout = layout or Layout()
         if layout.source is not None:
             return layout.source.batch(t, self)
-        plan, count = self.plan(layout), self.draws(layout)
-        languages, units = plan.draw(t * count, (t + 1) * count)
-        chance = keyed_generator(self.seed, t, 2)
+        groups, wrong, chance = self._chosen(t, layout)
         if layout.kind == "running":
-            rows = [self._running(plan.languages[lang], number, layout, chance)
-                    for lang, number in zip(languages.tolist(), units.tolist(), strict=True)]  # fmt: skip
-            return self.laid_out(rows, [])
-        located = [
-            self.shards.unit(plan.languages[lang], number, layout.which)
-            for lang, number in zip(languages.tolist(), units.tolist(), strict=True)
-        ]
+            return self.laid_out([self._running(group[0], layout, chance) for group in groups], [])
         if layout.kind == "ordered":
-            return self._ordered(located, layout, chance)
-        if layout.which == "all":
-            groups = [[unit] for unit in located]
-        else:
-            wanted = 2 if layout.kind == "joined" else layout.languages
-            groups = [self._members(unit, wanted, chance) for unit in located]
+            return self._ordered(groups, wrong, layout, chance)
         if layout.kind == "joined":
             return self._joined(groups, layout, chance)
-        if layout.kind == "apart":
-            groups = _merged(groups)
         links, at = [], 0
         for group in groups:
             links += [(at + i, at + j) for i in range(len(group)) for j in range(i + 1, len(group))]
             at += len(group)
         texts = [self._text(unit, self._room(layout), layout, chance) for group in groups for unit in group]
         return self.laid_out(texts, links)
+
+    def units(self, t: int, layout: Layout | None = None) -> list[list[Located]]:
+        """Where the texts of batch ``t`` come from: the units of every segment (of running text: the first)."""
+        layout = layout or Layout()
+        if layout.source is not None:
+            return []
+        groups, _, _ = self._chosen(t, layout)
+        return (
+            groups
+            if layout.kind in {"running", "ordered", "joined"}
+            else [[unit] for group in groups for unit in group]
+        )
+
+    def _chosen(self, t: int, layout: Layout) -> tuple[list[list[Located]], np.ndarray, np.random.Generator]:
+        """The units that belong together, which pairs of them are not in order, and the generator as it is then."""
+        plan, count = self.plan(layout), self.draws(layout)
+        languages, units = plan.draw(t * count, (t + 1) * count)
+        chance = keyed_generator(self.seed, t, 2)
+        located = [
+            self.shards.unit(plan.languages[lang], number, layout.which)
+            for lang, number in zip(languages.tolist(), units.tolist(), strict=True)
+        ]
+        wrong = np.zeros(0, dtype=bool)
+        if layout.which == "all":
+            groups = [[unit] for unit in located]
+        elif layout.kind == "ordered":
+            wrong = chance.random(len(located)) < 0.5
+            groups = [
+                self._pair(unit, layout, chance, wrong=w) for unit, w in zip(located, wrong.tolist(), strict=True)
+            ]
+        else:
+            wanted = 2 if layout.kind == "joined" else layout.languages
+            groups = [self._members(unit, wanted, chance) for unit in located]
+            groups = _merged(groups) if layout.kind == "apart" else groups
+        return groups, wrong, chance
 
     def laid_out(
         self,
@@ -319,12 +339,13 @@ class Stream:
             np.pad(text.languages[:room], 1, constant_values=language),
         )
 
-    def _running(self, language: str, number: int, layout: Layout, chance: np.random.Generator) -> Text:
-        """A row of running text: the drawn unit and those that follow it in its language, a closing special between.
+    def _running(self, first: Located, layout: Layout, chance: np.random.Generator) -> Text:
+        """A row of running text: a unit and those that follow it in its language, a closing special between.
 
         Units follow one another as they did in the input; behind the last comes the first.
         """
-        count, index = self.shards.count(language), self.languages.index(language)
+        language, number, index = self.languages[first.language], self.shards.number(first), first.language
+        count = self.shards.count(language)
 
         def special(token: int) -> Text:
             return Text(np.array([token]), np.array([True]), np.array([index]))
@@ -351,20 +372,25 @@ class Stream:
             positions.append(np.concatenate([np.arange(len(a.tokens)), np.arange(begin, begin + length)]))
         return self.laid_out(joined, [], positions)
 
-    def _ordered(self, located: list[Located], layout: Layout, chance: np.random.Generator) -> Batch:
-        """Pairs of texts, half of them not in order."""
+    def _ordered(
+        self, groups: list[list[Located]], wrong: np.ndarray, layout: Layout, chance: np.random.Generator
+    ) -> Batch:
+        """Pairs of texts as one segment each, labelled."""
         segments, types = [], []
-        wrong = chance.random(len(located)) < 0.5
-        for unit, is_wrong in zip(located, wrong.tolist(), strict=True):
-            first, second = replace(unit, unit=unit.unit - 1), unit
-            if is_wrong:
-                elsewhere = self._elsewhere(first, layout, chance)
-                first, second = (second, first) if elsewhere is None else (first, elsewhere)
-            a, b = (self._text(one, self._room(layout), layout, chance) for one in (first, second))
+        for pair in groups:
+            a, b = (self._text(one, self._room(layout), layout, chance) for one in pair)
             segments.append(_one_segment(a, b))
             types.append(np.repeat([0, 1], [len(a.tokens), len(b.tokens) - 1]))
         batch = self.laid_out(segments, [], types=types)
         return replace(batch, labels=torch.from_numpy(wrong.astype(np.int64)))
+
+    def _pair(self, second: Located, layout: Layout, chance: np.random.Generator, *, wrong: bool) -> list[Located]:
+        """The unit behind the one it goes on with, or a wrong pair."""
+        first = replace(second, unit=second.unit - 1)
+        if not wrong:
+            return [first, second]
+        elsewhere = self._elsewhere(first, layout, chance)
+        return [second, first] if elsewhere is None else [first, elsewhere]
 
     def _elsewhere(self, first: Located, layout: Layout, chance: np.random.Generator) -> Located | None:
         """A text that does not follow ``first``; None where the two are to be swapped."""
@@ -416,6 +442,10 @@ class PhasedStream:
         for stream in self.streams:
             if layout.source is None:
                 stream.plan(layout)
+
+    def units(self, t: int, layout: Layout | None = None) -> list[list[Located]]:
+        """Where the texts of batch ``t`` come from."""
+        return self.at(t).units(t, layout)
 
     def batch(self, t: int, layout: Layout | None = None) -> Batch:
         """Global batch ``t`` of a layout."""

@@ -32,7 +32,7 @@ import torch
 from torch import nn
 
 from interlingua.batch import Batch
-from interlingua.errors import CheckpointError, RecipeError
+from interlingua.errors import CheckpointError, RecipeError, TrainingError
 from interlingua.models.checkpoint import write_checkpoint
 from interlingua.models.separate import LanguageParts, language_parts
 from interlingua.objectives.base import Part, Targets
@@ -41,6 +41,7 @@ from interlingua.recipe import TrainRecipe
 from interlingua.run import Run, atomic_folder
 from interlingua.shards.sampling import keyed_generator
 from interlingua.shards.stream import Layout
+from interlingua.train.faults import REMEMBERED, fault, suspects
 from interlingua.train.heldout import HeldOut
 from interlingua.train.optim import build_optimizer, learning_rate_factor
 from interlingua.train.threads import choose_threads
@@ -125,6 +126,8 @@ class _State:
     stale: int = 0
     drawn: list[int] = field(default_factory=list)
     """Tokens seen since the run began, by index of the language."""
+    norms: list[float] = field(default_factory=list)
+    """Gradient norms of the last steps, for a recipe that watches for spikes."""
 
 
 Prepared = list[tuple[Part, Batch, Targets]]
@@ -350,6 +353,7 @@ def train(
     Raises:
         SaveError: disk full; the last good checkpoint stays.
         CheckpointError: the run's last checkpoint cannot be resumed from.
+        TrainingError: a loss or gradient that is not finite, or a spike, and the recipe says stop.
     """
     device = pick_device(recipe.device)
     model.to(device)
@@ -405,8 +409,10 @@ def train(
                 losses = _step(model, prepared, recipe)
                 if rank_and_world()[1] > 1:
                     _sum_gradients(parameters)
-                norm = torch.nn.utils.clip_grad_norm_(parameters, recipe.clip or math.inf, foreach=True)
-                optimizer.step()
+                norm = float(torch.nn.utils.clip_grad_norm_(parameters, recipe.clip or math.inf, foreach=True))
+                skipped = _left_out(model, prepared, source, recipe, state, losses, norm)
+                if not skipped:
+                    optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
                 state.step += 1
                 _count_languages(state, prepared)
@@ -432,7 +438,8 @@ def train(
                 )
                 last_report, tokens_then = now, tokens
                 if run:
-                    run.log(_row(progress, float(norm), recipe.lr * factor, state, getattr(source, "languages", ())))
+                    row = _row(progress, norm, recipe.lr * factor, state, getattr(source, "languages", ()))
+                    run.log(row | ({"skipped": skipped} if skipped else {}))
                 if on_step:
                     on_step(progress)
                 tired, stop = _tired(state, recipe), asked_to_stop()
@@ -448,6 +455,37 @@ def train(
         prefetcher.close()
     _training_mode(model, mixture.networks, on=False)
     return TrainResult(state.step, reason, tokens, time.perf_counter() - begin, checkpoint, last_held_out)
+
+
+def _left_out(
+    model: PreTrainedModel,
+    prepared: Prepared,
+    source: BatchSource,
+    recipe: TrainRecipe,
+    state: _State,
+    losses: dict[str, float],
+    norm: float,
+) -> str:
+    """Why a step is left out, and where the text is that made it so; empty for one that is taken.
+
+    Raises:
+        TrainingError: something is wrong with the step and the recipe says stop.
+    """
+    wrong = fault(losses, norm, state.norms, recipe.spike)
+    if not wrong:
+        if recipe.spike:
+            state.norms = [*state.norms, norm][-REMEMBERED:]
+        return ""
+    where = suspects(model, prepared, source, state.step)
+    if recipe.on_bad == "stop":
+        raise TrainingError(
+            f"step {state.step + 1}: {wrong}",
+            expected="finite losses and gradients" + (f", norms up to {recipe.spike:g} medians" * bool(recipe.spike)),
+            where=where,
+            next_step="look at the text there; train.on_bad=skip leaves such steps out, and a smaller train.lr or "
+            "train.clip makes them rarer",
+        )
+    return f"{wrong}; {where}"
 
 
 def _training_mode(model: PreTrainedModel, networks: Mapping[str, nn.Module], *, on: bool) -> None:
@@ -502,9 +540,9 @@ def _count_languages(state: _State, prepared: Prepared) -> None:
 def _row(progress: Progress, norm: float, rate: float, state: _State, languages: Sequence[str]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "step": progress.step,
-        "loss": {k: round(v, 6) for k, v in progress.losses.items()},
+        "loss": {k: round(v, 6) for k, v in progress.losses.items() if math.isfinite(v)},
         "lr": rate,
-        "grad_norm": round(norm, 6),
+        "grad_norm": round(norm, 6) if math.isfinite(norm) else None,
         "tokens_per_second": round(progress.tokens_per_second, 1),
         "padding": round(progress.padding, 4),
     }
