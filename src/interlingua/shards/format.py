@@ -180,14 +180,16 @@ class Shard:
             raw = np.memmap(path, dtype=np.uint8, mode="r")
         except (OSError, ValueError) as error:
             raise ShardError(
-                f"shard {path.name!r} cannot be opened: {error}", where=str(path), next_step="write the shards again"
+                f"shard {path.name!r} cannot be opened: {error}",
+                where=str(path),
+                next_step="remove the folder of the shards and write them again",
             ) from error
         if len(raw) < ALIGN or bytes(raw[:8]) != MAGIC:
             raise ShardError(
                 f"{path.name!r} begins with {bytes(raw[:8])!r}",
                 expected=f"{MAGIC!r}",
                 where=str(path),
-                next_step="write the shards again",
+                next_step="remove the folder of the shards and write them again",
             )
         _, version, token_bytes, *counts = HEADER.unpack(bytes(raw[: HEADER.size]))
         if version != VERSION:
@@ -204,7 +206,7 @@ class Shard:
                 f"{path.name!r} has {len(raw)} bytes",
                 expected=f"{size} by its header: it was cut short",
                 where=str(path),
-                next_step="write the shards again",
+                next_step="remove the folder of the shards and write them again",
             )
         self._arrays = {
             name: raw[offsets[name] : offsets[name] + dtype.itemsize * math.prod(shape)].view(dtype).reshape(shape)

@@ -66,7 +66,7 @@ class ShardSet:
                     f"shard {entry['file']!r} was altered after it was written",
                     expected=f"SHA-256 {entry['sha256'][:16]}...",
                     where=str(path),
-                    next_step="restore the file, or write the shards again",
+                    next_step="restore the file, or remove the folder of the shards and write them again",
                 )
             self.shards.append(shard)
         counts: dict[Which, list[np.ndarray]] = {
@@ -103,7 +103,7 @@ class ShardSet:
                 f"a manifest of format and version {version!r}" + (f" without {sorted(missing)}" if missing else ""),
                 expected=f"('interlingua-shards', {VERSION}) with all its keys",
                 where=str(path),
-                next_step="restore manifest.json, or remove the folder and write the shards again",
+                next_step="restore manifest.json, or remove the folder of the shards and write them again",
             )
         return found
 
