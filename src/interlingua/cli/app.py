@@ -19,6 +19,7 @@ from interlingua.cli import (
     study,
     tour,
     vocab,
+    watch,
 )
 from interlingua.cli.console import InOrder, group
 
@@ -54,6 +55,7 @@ tour.add_to(app)
 app.add_typer(vocab.app, name="vocab")
 app.add_typer(shards.app, name="shards")
 pretrain.add_to(app)
+watch.add_to(app)
 finetune.add_to(app)
 evaluate.add_to(app)
 app.add_typer(probe.app, name="probe")

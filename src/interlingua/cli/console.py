@@ -38,7 +38,10 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY.SUB=VALUE", help="Keys that replace those of the recipe.")
 ]
 
-VERBS = ("tour", "vocab", "shards", "pretrain", "finetune", "evaluate", "probe", "report", "recipe", "doctor")
+VERBS = (
+    "tour", "vocab", "shards", "pretrain", "watch", "finetune", "evaluate", "probe", "report", "study", "recipe",
+    "bench", "doctor",
+)  # fmt: skip
 _EXAMPLE = "\nExample:\n"
 # Tables that go to a file or a pipe are not squeezed into the 80 columns of a terminal that is not there.
 _PIPE_WIDTH = 200
@@ -150,7 +153,7 @@ class InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Names of the verbs."""
-        return [name for name in VERBS if name in self.commands]
+        return sorted(self.commands, key=VERBS.index)
 
 
 def group(help: str, *, cls: type[TyperGroup] = TyperGroup) -> typer.Typer:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = group("Published experiments, run again: what was claimed, what we find, and a verdict.")
+app = group("Run published experiments again: claim, ours, verdict.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A study; `interlingua study list` names them.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the study; runs/studies/NAME by default.")]
