@@ -19,6 +19,7 @@ from interlingua.cli.app import app
 from interlingua.cli.keys import recipe_keys
 from interlingua.recipe import FinetuneRecipe, PretrainRecipe, Recipe
 from interlingua.recipe_file import bundled_recipes, load_recipe, recipe_kind
+from interlingua.studies import STUDIES
 
 
 def verbs(group: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -34,10 +35,11 @@ ALL = dict(verbs())
 
 
 def test_verbs_are_those_of_the_issue() -> None:
-    # The list of the issue, in the order of help.
+    # The lists of the issues, in the order of help.
     wanted = (
-        "tour, vocab train, vocab report, shards write, shards inspect, pretrain, finetune, evaluate, probe retrieve,"
-        " report, recipe list, recipe show, recipe check, doctor"
+        "tour, vocab train, vocab report, shards write, shards inspect, pretrain, watch, finetune, evaluate,"
+        " probe retrieve, report, study list, study run, study report, recipe list, recipe show, recipe check,"
+        " bench pretrain, doctor"
     )
     assert {" ".join(path) for path in ALL} == set(wanted.split(", "))
     help_text = run("--help").stdout
@@ -57,7 +59,9 @@ def test_help_has_an_example_that_parses(path: tuple[str, ...]) -> None:
         verb = next(p for p in ALL if tuple(words[: len(p)]) == p)
         context = ALL[verb].make_context(" ".join(verb), words[len(verb) :])
         name = context.params.get("recipe") or context.params.get("name")
-        if name is not None:
+        if path[0] == "study":
+            assert name is None or name in STUDIES
+        elif name is not None:
             assert name in bundled_recipes()
             load_recipe(name, recipe_kind(name), context.params["overrides"] or ())
 
