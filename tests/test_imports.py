@@ -24,7 +24,7 @@ FLOORS = {
     "pretrain": 5, "transfer": 5,
     "evaluate": 6,
     "report": 7, "export": 7,
-    "compress": 8, "serve": 8, "studies": 8, "tour": 8, "doctor": 8,
+    "compress": 8, "serve": 8, "studies": 8, "tour": 8, "doctor": 8, "bench": 8,
     "cli": 9,
 }  # fmt: skip
 #: Modules that need no torch, and must not load it.
