@@ -25,6 +25,7 @@ __all__ = ["ARCHITECTURES", "Architecture", "architecture", "architecture_or_pla
 
 #: From a model with its head, and states, to other states or logits.
 Piece = Callable[[Any, Tensor], Tensor]
+#: The modules of the embeddings, and the modules of each layer, lowest first.
 Stack = tuple[list[Any], list[list[Any]]]
 Pooling = Literal["first", "last", "mean", "late"]
 

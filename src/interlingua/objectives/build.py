@@ -230,16 +230,7 @@ class _Builder:
             )
         if isinstance(recipe, AlignRecipe):
             texts = AlignedTexts(
-                itertools.chain.from_iterable(
-                    read_alignments(
-                        one.path,
-                        links=one.links,
-                        source_lang=one.source_lang,
-                        target_lang=one.target_lang,
-                        split=one.split,
-                    )
-                    for one in recipe.pairs
-                ),
+                itertools.chain.from_iterable(read_alignments(**dict(source)) for source in recipe.pairs),
                 self.tokenizer,
                 self.languages,
                 exponent=recipe.exponent,

@@ -126,7 +126,7 @@ class ObjectivesStudy:
         method = (
             f"{', '.join(language(lang).name for lang in spoken)}: verses of the bundled Bible, whole chapters held "
             "out. BERT H128 L2 unless a row says otherwise, 6,000 entries. Every arm has the same time, and learns "
-            "translation ranking beside its objective: a batch of each a step, 1,024 tokens. Replaced-token detection, "
+            "translation ranking beside its objective: a batch of each a step. Replaced-token detection, "
             "whose loss is 50 times as large, counts a tenth; width 256 has half the learning rates. "
             f"{len(seeds)} seeds; mean \u00b1 standard deviation. Part of the Bible: logistic regression on frozen "
             "vectors, taught in English only. P@1: English and each language, 500 held-out verses. Bits a character: "

@@ -480,7 +480,8 @@ def _left_out(
     if recipe.on_bad == "stop":
         raise TrainingError(
             f"step {state.step + 1}: {wrong}",
-            expected="finite losses and gradients" + (f", norms up to {recipe.spike:g} medians" * bool(recipe.spike)),
+            expected="finite losses and gradients"
+            + (f", norms up to {recipe.spike:g} medians" if recipe.spike else ""),
             where=where,
             next_step="look at the text there; train.on_bad=skip leaves such steps out, and a smaller train.lr or "
             "train.clip makes them rarer",
