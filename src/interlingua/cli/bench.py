@@ -27,7 +27,7 @@ def pretrain(
     """Pretraining tokens/s of our loop and of transformers.Trainer.
 
     The same BERT (width, depth, vocabulary), the same weights, batches and masks; the losses of both sides must agree,
-    step by step. Without a shape all four are measured, which takes an hour on two cores.
+    step by step. Without a shape all four are measured, which takes long.
 
     Example:
     interlingua bench pretrain h256-30k --against transformers

@@ -478,10 +478,10 @@ def _left_out(
         return ""
     where = suspects(model, prepared, source, state.step)
     if recipe.on_bad == "stop":
+        spikes = f", norms up to {recipe.spike:g} medians" if recipe.spike else ""
         raise TrainingError(
             f"step {state.step + 1}: {wrong}",
-            expected="finite losses and gradients"
-            + (f", norms up to {recipe.spike:g} medians" if recipe.spike else ""),
+            expected=f"finite losses and gradients{spikes}",
             where=where,
             next_step="look at the text there; train.on_bad=skip leaves such steps out, and a smaller train.lr or "
             "train.clip makes them rarer",
