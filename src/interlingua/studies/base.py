@@ -144,7 +144,7 @@ def claims_section(claims: Sequence[Claim], values: Values, what: str) -> Sectio
         "errors; elsewhere it is open."
     )
     columns = ["claim", "published", "source", "ours", "verdict"]
-    return Section("Published, and ours", [text], [Table("Published, and ours", "", columns, rows)])
+    return Section("Published, and ours", [text], [Table("Claims and verdicts", "", columns, rows)])
 
 
 def write_pages(study: Study, folder: Path) -> tuple[Path, Path]:

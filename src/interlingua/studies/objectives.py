@@ -150,7 +150,9 @@ class ObjectivesStudy:
             ]  # fmt: skip
             if rows:
                 align: list[Align] = ["left", *["right"] * (len(columns) - 1)]  # type: ignore[list-item]
-                found.append(Section(title, [], [Table(title, "", columns, rows, align)]))
+                found.append(
+                    Section(title, [], [Table("Arms, mean \u00b1 deviation over seeds", "", columns, rows, align)])
+                )
         return [*found, claims_section(CLAIMS, accuracy, "the part of the Bible, other languages")]
 
 
