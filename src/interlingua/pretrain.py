@@ -7,8 +7,9 @@ on where it was with the same command.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,11 +37,11 @@ from interlingua.run import Run, atomic_folder
 from interlingua.text.lines import check_file
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
     from interlingua.shards.read import ShardSet
     from interlingua.shards.stream import PhasedStream, Stream
-    from interlingua.train.heldout import HeldOut
+    from interlingua.train.heldout import HeldOut, LossOf
     from interlingua.train.loop import Progress, TrainResult
 
 __all__ = ["EXECUTION", "PretrainResult", "check_pretrain", "pretrain", "train_vocabulary_stage", "write_shards_stage"]
@@ -49,7 +50,7 @@ Say = Callable[[str], None]
 
 #: Keys that say how a run is computed, not what is learnt: a resumed run may have others. ``train.evaluate_every`` is
 #: none of them, since it decides which checkpoint is the best and when the patience is over.
-EXECUTION = ("train.accumulate", "train.device", "train.save_every", "train.threads")
+EXECUTION = ("train.accumulate", "train.device", "train.parallel", "train.save_every", "train.threads")
 #: Texts and characters by language of the corpus that a vocabulary was trained on; lies beside it.
 CORPUS = "corpus.json"
 
@@ -325,6 +326,35 @@ def _all_along(recipe: PretrainRecipe) -> PhaseRecipe:
     return PhaseRecipe(exponent=data.exponent, cap=data.cap, weights=data.weights)
 
 
+@contextlib.contextmanager
+def _joined_run(recipe: PretrainRecipe, out: Path) -> Iterator[Run]:
+    """The run folder, locked by the first rank."""
+    from interlingua.objectives.ranks import rank_and_world
+    from interlingua.train.dist import all_fine
+
+    with contextlib.ExitStack() as open_runs:
+        with all_fine():
+            run = open_runs.enter_context(
+                Run(out, to_yaml(recipe), execution=EXECUTION, leads=rank_and_world()[0] == 0)
+            )
+        yield run
+
+
+def _stages(recipe: PretrainRecipe, out: Path, *, say: Say, workers: int) -> tuple[Path, Path]:
+    """Folders of the vocabulary and the shards, made by the first rank."""
+    from interlingua.train.dist import first_rank
+
+    vocab = recipe.vocab.path or out / "vocab"
+    shards = recipe.data.shards or out / "shards"
+
+    def make() -> None:
+        train_vocabulary_stage(recipe.vocab, recipe.data, vocab, seed=recipe.seed, say=say)
+        write_shards_stage(recipe, vocab, shards, say=say, workers=workers)
+
+    first_rank(make)
+    return vocab, shards
+
+
 def pretrain(
     recipe: PretrainRecipe,
     out: Path | None = None,
@@ -333,7 +363,7 @@ def pretrain(
     on_step: Callable[[Progress], None] | None = None,
     workers: int = 1,
 ) -> PretrainResult:
-    """Run a pretraining recipe.
+    """Run a pretraining recipe; in each of the processes that ``torchrun`` started, where it did.
 
     Args:
         recipe: what to do.
@@ -351,15 +381,15 @@ def pretrain(
     from interlingua.objectives.build import build_mixture, common_head
     from interlingua.shards.format import fingerprint
     from interlingua.shards.read import ShardSet
+    from interlingua.train.dist import pick_device, process_group
     from interlingua.train.heldout import held_out_losses
     from interlingua.train.loop import train
 
     check_pretrain(recipe)
     out = out or Path("runs") / recipe.name
-    with Run(out, to_yaml(recipe), execution=EXECUTION) as run:
-        vocab = train_vocabulary_stage(recipe.vocab, recipe.data, out / "vocab", seed=recipe.seed, say=say)
+    with process_group(pick_device(recipe.train.device)), _joined_run(recipe, out) as run:
+        vocab, folder = _stages(recipe, out, say=say, workers=workers)
         tokenizer = open_tokenizer(vocab)
-        folder = write_shards_stage(recipe, vocab, out / "shards", say=say, workers=workers)
         vocabulary = fingerprint(tokenizer.backend_tokenizer)
         shards = ShardSet(folder / "train", vocabulary=vocabulary)
         stream = _phases(recipe, shards, tokenizer)
@@ -397,9 +427,9 @@ def pretrain(
         for name in sorted({o.name for o in mixture.objectives} - {o.name for o in measured}):
             say(f"no held-out loss of {name}: nothing it could be measured on is held out (data.held_out)")
 
-        def evaluate(model: PreTrainedModel) -> HeldOut:
+        def evaluate(loss_of: LossOf) -> HeldOut:
             assert held_out_stream is not None
-            return held_out_losses(model, held_out_stream, measured, seed=recipe.seed)
+            return held_out_losses(loss_of, model.device, held_out_stream, measured, seed=recipe.seed)
 
         # Which vector is a text's: whoever tunes or probes the checkpoint asks its config.
         ranking = [o for o in recipe.objectives if isinstance(o, (ContrastRecipe, SimCSERecipe)) and o.weight]

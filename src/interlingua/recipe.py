@@ -511,7 +511,9 @@ class TrainRecipe(Recipe):
     row_length: Positive = 128
     """Tokens a packed row."""
     accumulate: Positive = 1
-    """Parts a batch is computed in; the result does not depend on it, the memory does."""
+    """Parts a batch is computed in, over all ranks; the memory depends on it, the result only by dropout's numbers."""
+    parallel: Literal["replicate", "shard"] = "replicate"
+    """Several ranks: each has the whole network (DDP), or a part of weights, gradients and moments (FSDP2)."""
     lr: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate."""
     embedding_lr: Annotated[float, Field(gt=0)] | None = None

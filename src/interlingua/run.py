@@ -114,13 +114,19 @@ class Run:
         folder: where the run lives; made if missing.
         recipe_yaml: the whole resolved recipe as text; saved, and compared with the one that is there.
         execution: dotted keys that are not compared, since they say how the run is computed and not what it learns.
+        leads: False for the further ranks of a distributed run, which read in a folder that the first one holds: they
+            take no lock, and log and index are not theirs to write.
 
     Raises:
         RunError: the folder holds a run of another recipe, or another process is using it.
     """
 
-    def __init__(self, folder: Path, recipe_yaml: str, *, execution: Collection[str] = ()) -> None:
+    def __init__(self, folder: Path, recipe_yaml: str, *, execution: Collection[str] = (), leads: bool = True) -> None:
         self.folder = folder
+        self.leads = leads
+        self._lock: filelock.BaseFileLock | None = None
+        if not leads:
+            return
         with saving(folder / "recipe.yaml"):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock = filelock.FileLock(folder / ".lock", timeout=0)
@@ -167,7 +173,8 @@ class Run:
 
     def close(self) -> None:
         """Let other processes use the folder."""
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def checkpoints(self) -> Path:
@@ -176,6 +183,8 @@ class Run:
 
     def log(self, row: dict[str, Any]) -> None:
         """Append one row to ``metrics.jsonl``."""
+        if not self.leads:
+            return
         path = self.folder / "metrics.jsonl"
         with saving(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"time": round(time.time(), 3), **row}) + "\n")
@@ -183,7 +192,7 @@ class Run:
     def rewind_log(self, step: int) -> None:
         """Drop rows after ``step``: they will be written again by the resumed run."""
         path = self.folder / "metrics.jsonl"
-        if not path.exists():
+        if not self.leads or not path.exists():
             return
         kept = []
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -202,6 +211,8 @@ class Run:
 
     def write_index(self, index: dict[str, Any]) -> None:
         """Record which checkpoint is the last and which the best, and remove those that are neither."""
+        if not self.leads:
+            return
         atomic_write(self.checkpoints / INDEX, json.dumps(index, indent=1))
         kept = {index.get("last"), index.get("best")}
         for folder in self.checkpoints.glob("step-*"):

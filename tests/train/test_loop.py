@@ -27,6 +27,7 @@ from interlingua.shards.read import ShardSet
 from interlingua.shards.sampling import keyed_generator
 from interlingua.shards.stream import Stream
 from interlingua.train import loop
+from interlingua.train.dist import Spread
 from interlingua.train.heldout import HeldOut, held_out_losses
 from interlingua.train.loop import train
 from interlingua.train.optim import learning_rate_factor
@@ -67,6 +68,10 @@ def parts(shard_folder, hf_tokenizer):
 
 def only(objective) -> Mixture:
     return Mixture([objective], [1.0], how="sum", seed=0)
+
+
+def loss_of(model):
+    return Spread(model, {}, "replicate").loss
 
 
 def run_of(tmp_path, name="run") -> Run:
@@ -190,7 +195,7 @@ def test_sum_adds_gradients(parts):
         for part in mixture.parts(0):
             batch = parts.stream.batch(0, part.objective.layout)
             prepared.append((part, batch, part.objective.prepare(batch, keyed_generator(7, 0, 5, part.index))))
-        loop._step(model, prepared, recipe)
+        loop._step(Spread(model, {}, "replicate"), prepared, recipe, lambda part, piece: 0)
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     for mlm, only_tlm, both in zip(*gradients, strict=True):
         torch.testing.assert_close(both, mlm + 0.5 * only_tlm, rtol=0, atol=1e-12)
@@ -272,7 +277,7 @@ def test_rows_of_a_run_killed_before_its_first_checkpoint(parts, tmp_path):
     assert [json.loads(line)["step"] for line in lines] == list(range(1, 9))
 
 
-@pytest.mark.parametrize("target", ["interlingua.train.loop.write_checkpoint", "safetensors.torch.save_file"])
+@pytest.mark.parametrize("target", ["interlingua.train.saving.write_checkpoint", "safetensors.torch.save_file"])
 def test_full_disk_keeps_the_last_checkpoint(parts, tmp_path, monkeypatch, target):
     """No space at the second save, in weights or in moments: SaveError; the first is whole and resumed, same result."""
     with run_of(tmp_path, "whole") as run:
@@ -299,7 +304,7 @@ def test_full_disk_keeps_the_last_checkpoint(parts, tmp_path, monkeypatch, targe
     assert largest_difference(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole")) == 0
 
 
-@pytest.mark.parametrize("file", ["model.safetensors", "training/optimizer.safetensors", "training/state.json"])
+@pytest.mark.parametrize("file", ["model.safetensors", "training/optimizer/moments.safetensors", "training/state.json"])
 @pytest.mark.parametrize("how", ["missing", "cut"])
 def test_damaged_checkpoint_is_not_resumed(parts, tmp_path, file, how):
     """A missing or cut file of the last checkpoint: CheckpointError that names it, nothing trained."""
@@ -330,7 +335,7 @@ def test_held_out_losses_by_hand(parts, shard_folder, hf_tokenizer):
     model = parts.model().double().eval()
     shards = ShardSet(shard_folder / "held-out")
     stream = Stream(shards, hf_tokenizer, seed=2, batch_tokens=600, row_length=128)
-    found = held_out_losses(model, stream, [parts.mlm], batches=3, seed=9)
+    found = held_out_losses(loss_of(model), model.device, stream, [parts.mlm], batches=3, seed=9)
     by: dict[int, list[torch.Tensor]] = {}
     for t in range(3):
         batch: Batch = stream.batch(t)
@@ -354,13 +359,12 @@ def test_held_out_losses_by_hand(parts, shard_folder, hf_tokenizer):
 
 
 def test_held_out_of_ranking_has_no_bits(parts, shard_folder, hf_tokenizer):
-    """Ranking losses come by language, without bits; the model's mode is put back."""
-    model = parts.model().train()
+    """Ranking losses come by language, without bits."""
+    model = parts.model().eval()
     stream = Stream(ShardSet(shard_folder / "held-out"), hf_tokenizer, seed=2, batch_tokens=600, row_length=128)
-    found = held_out_losses(model, stream, [TranslationRanking()], batches=2)
+    found = held_out_losses(loss_of(model), model.device, stream, [TranslationRanking()], batches=2)
     assert {"en", "fi"} < set(found.losses["contrast"]) <= set(stream.languages)
     assert found.bits_per_character == {}
-    assert model.training
 
 
 def test_what_was_drawn_is_logged_per_language(parts, tmp_path):

@@ -59,10 +59,15 @@ def _damaged(path: Path) -> Iterator[None]:
         ) from error
 
 
-def write_checkpoint(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Write model and tokenizer files into an existing folder."""
+def write_checkpoint(
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    weights: dict[str, Any] | None = None,
+) -> None:
+    """Write model and tokenizer files into an existing folder; ``weights`` where the model holds but parts of them."""
     with _quiet():
-        model.save_pretrained(folder, state_dict=whole_state(model))
+        model.save_pretrained(folder, state_dict=weights or whole_state(model))
         tokenizer.save_pretrained(folder)
 
 

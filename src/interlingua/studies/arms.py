@@ -260,12 +260,14 @@ def _bits(checkpoint: Path, recipe: PretrainRecipe, languages: Sequence[str]) ->
     from interlingua.recipe import MLMRecipe
     from interlingua.shards.read import ShardSet
     from interlingua.shards.stream import Stream
+    from interlingua.train.dist import Spread
     from interlingua.train.heldout import held_out_losses
 
     tokenizer = open_tokenizer(checkpoint)
     shards = ShardSet(Path(str(recipe.data.shards)) / "held-out", verify=False)
     stream = Stream(shards, tokenizer, seed=0, batch_tokens=8192, row_length=128, exponent=0.0)
     masked = build_mixture([MLMRecipe()], tokenizer, how="sum", seed=0).objectives
-    model = AutoModelForMaskedLM.from_pretrained(checkpoint)
-    found = held_out_losses(model, stream, masked, batches=6).bits_per_character["mlm"]
+    model = AutoModelForMaskedLM.from_pretrained(checkpoint).eval()
+    loss_of = Spread(model, {}, "replicate").loss
+    found = held_out_losses(loss_of, model.device, stream, masked, batches=6).bits_per_character["mlm"]
     return [("bits", lang, "bits_per_character", found[lang], shards.count(lang)) for lang in languages]

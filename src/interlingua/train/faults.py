@@ -18,6 +18,8 @@ from interlingua.batch import Batch
 from interlingua.objectives.base import Part, Targets
 from interlingua.shards.read import Located
 from interlingua.shards.stream import Layout
+from interlingua.train.dist import any_rank
+from interlingua.train.heldout import LossOf
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -48,16 +50,20 @@ def fault(losses: dict[str, float], norm: float, norms: Sequence[float], spike: 
 
 
 @torch.no_grad()
-def suspects(model: PreTrainedModel, prepared: Iterable[tuple[Part, Batch, Targets]], source: Any, t: int) -> str:
+def suspects(
+    loss_of: LossOf, model: PreTrainedModel, prepared: Iterable[tuple[Part, Batch, Targets]], source: Any, t: int
+) -> str:
     """Where the text lies that made a step go wrong: the row whose loss is not finite, or else the largest.
 
     Args:
+        loss_of: computes a loss as the step did.
         model: as it was in the step.
         prepared: the step's batches and targets.
         source: of the batches; one that can tell has ``units(t, layout)``.
         t: number of the step.
     """
-    if not all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters()):
+    own = (p.to_local() if hasattr(p, "to_local") else p for p in model.parameters())
+    if any_rank(not all(bool(torch.isfinite(values).all()) for values in own)):
         return "the weights themselves are not finite"
     found = []
     for part, batch, targets in prepared:
@@ -70,7 +76,8 @@ def suspects(model: PreTrainedModel, prepared: Iterable[tuple[Part, Batch, Targe
             wanted = objective.rows(targets, batch, row, row + 1)
             if not wanted.count:
                 continue
-            loss = objective.loss(model, batch.select_rows(row, row + 1).to(model.device), wanted.to(model.device))
+            rows = batch.select_rows(row, row + 1)
+            loss = loss_of(objective, rows.to(model.device), wanted.to(model.device))
             value = float(loss.total) / wanted.count
             value = value if math.isfinite(value) else math.inf
             if value > worst:

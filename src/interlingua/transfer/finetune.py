@@ -267,7 +267,8 @@ def tune_once(
     from interlingua.models.attention import architecture
     from interlingua.objectives.mix import Mixture
     from interlingua.tasks.base import TaskStream, add_frozen_states
-    from interlingua.train.loop import pick_device, train
+    from interlingua.train.dist import pick_device
+    from interlingua.train.loop import train
     from interlingua.train.optim import build_optimizer
 
     if recipe.select != "last" and not dev_examples:
