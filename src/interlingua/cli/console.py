@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -135,8 +136,11 @@ class Verb(TyperCommand):
         except BrokenPipeError:
             raise
         except (InterlinguaError, OSError) as error:
+            rank = int(os.environ.get("RANK", "0"))
             if debug:
                 traceback.print_exc()
+            elif rank:  # the first rank says it whole
+                typer.echo(f"rank {rank} ends: {str(error).splitlines()[0]}", err=True)
             else:
                 typer.echo(f"{typer.style('error', fg='red', bold=True)}: {error}", err=True)
             raise typer.Exit(1) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import signal
 from collections.abc import Iterator
@@ -46,6 +47,10 @@ def pretrain(
         Path | None, typer.Option("--out", help="Run folder; runs/NAME by default. A run of this recipe is resumed.")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that tokenise.")] = 1,
+    ranks: Annotated[
+        int, typer.Option(min=1, help="Processes that train, on this machine: one a GPU. Several machines: torchrun.")
+    ] = 1,
+    restarts: Annotated[int, typer.Option(min=0, help="How often they go on by themselves after one was killed.")] = 3,
     as_json: JSON = False,
     debug: Debug = False,
 ) -> Answer:
@@ -57,8 +62,10 @@ def pretrain(
     Example:
     interlingua pretrain bible-tiny
     interlingua pretrain bible-tiny --out runs/try train.steps=50 vocab.size=4000
+    interlingua pretrain bible-tiny --ranks 2
     """
     from interlingua.cli.progress import Stages
+    from interlingua.pretrain import check_pretrain
     from interlingua.pretrain import pretrain as run
     from interlingua.recipe import PretrainRecipe
     from interlingua.recipe_file import load_recipe
@@ -66,6 +73,13 @@ def pretrain(
     plan = load_recipe(recipe, PretrainRecipe, overrides or ())
     folder = out or Path("runs") / plan.name
     words = ["interlingua", "pretrain", recipe, *(overrides or ()), "--out", str(folder)]
+    if ranks > 1:
+        check_pretrain(plan)  # here, not in each of them
+        more = ["--workers", str(workers), *(["--json"] if as_json else []), *(["--debug"] if debug else [])]
+        raise typer.Exit(_launched([*words[1:], *more], ranks, restarts))
+    if os.environ.get("RANK", "0") != "0":
+        run(plan, folder)  # the first rank speaks for all
+        raise typer.Exit(0)
     try:
         with Stages({"pretrain": 1.0}) as stages, _stopping():
             result = run(
@@ -84,6 +98,12 @@ def pretrain(
         document = {"folder": folder, "reason": "stopped", "step": 0, "checkpoint": None}
         return Answer(document, ["stopped; what was finished is kept. To go on:", f"  {shlex.join(words)}"])
     return _answer(result, shlex.join(words))
+
+
+def _launched(words: list[str], ranks: int, restarts: int) -> int:
+    from interlingua.train.launch import launch
+
+    return launch(words, ranks, restarts=restarts, say=lambda text: typer.echo(text, err=True))
 
 
 def _answer(result: PretrainResult, command: str) -> Answer:

@@ -62,18 +62,39 @@ _CPU = torch.device("cpu")
 
 @contextlib.contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Meet the ranks that ``torchrun`` started; does nothing in a process that it did not start."""
+    """Meet the ranks that ``torchrun`` started; does nothing in a process that it did not start.
+
+    Raises:
+        RunError: another rank has gone in the middle of what was done together.
+    """
     import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
 
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    # Objects travel over gloo, gradients over what is fastest on the device.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    store, rank, world = next(dist.rendezvous("env://", timeout=PATIENCE))
+    # torchrun may lend the ranks that it starts again the same store, with the addresses of the dead still in it.
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    dist.init_process_group(
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",  # objects and gradients
+        store=PrefixStore(f"attempt-{attempt}", store),
+        rank=rank,
+        world_size=world,
+        timeout=PATIENCE,
+    )
     try:
         yield
+    except RuntimeError as error:
+        if not any(word in str(error) for word in ("gloo", "NCCL", "Connection closed by peer")):
+            raise
+        raise RunError(
+            f"another rank has gone: {str(error).splitlines()[0]}",
+            where=f"rank {dist.get_rank()} of {dist.get_world_size()}",
+            next_step="what was saved is intact: the same command goes on from it",
+        ) from error
     finally:
         dist.destroy_process_group()
 
