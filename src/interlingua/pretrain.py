@@ -50,7 +50,14 @@ Say = Callable[[str], None]
 
 #: Keys that say how a run is computed, not what is learnt: a resumed run may have others. ``train.evaluate_every`` is
 #: none of them, since it decides which checkpoint is the best and when the patience is over.
-EXECUTION = ("train.accumulate", "train.device", "train.parallel", "train.save_every", "train.threads")
+EXECUTION = (
+    "train.accumulate",
+    "train.device",
+    "train.parallel",
+    "train.save_every",
+    "train.tensorboard",
+    "train.threads",
+)
 #: Texts and characters by language of the corpus that a vocabulary was trained on; lies beside it.
 CORPUS = "corpus.json"
 

@@ -544,6 +544,8 @@ class TrainRecipe(Recipe):
     """Steps between held-out evaluations."""
     save_every: Positive = 1_000
     """Steps between checkpoints."""
+    tensorboard: bool = False
+    """Write tensorboard/ in the run folder as well; metrics.jsonl is always there."""
     on_bad: Literal["stop", "skip"] = "stop"
     """A step whose loss or gradient is not finite, or a spike, ends the run or is left out; its text is named."""
     spike: Annotated[float, Field(ge=0)] = 0.0

@@ -51,6 +51,10 @@ def _line(row: dict[str, Any], steps: int | None) -> str:
         parts.append(f"norm {row['grad_norm']:.3g}")
     if "tokens_per_second" in row:
         parts.append(f"{row['tokens_per_second']:,.0f} tokens/s")
+    if "flops_utilisation" in row:
+        parts.append(f"{row['flops_utilisation']:.1%} of the machine")
+    if row.get("data_wait", 0) >= 0.01:
+        parts.append(f"{row['data_wait']:.0%} waiting for data")
     for name, by_language in row.get("held_out", {}).items():
         parts.append(f"held out {name} {statistics.fmean(by_language.values()):.4f}" if by_language else "")
     if "skipped" in row:

@@ -69,13 +69,14 @@ def process_group(device: torch.device) -> Iterator[None]:
     """
     import torch.distributed as dist
     from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
 
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    store, rank, world = next(dist.rendezvous("env://", timeout=PATIENCE))
+    store, rank, world = next(rendezvous("env://", timeout=PATIENCE))
     # torchrun may lend the ranks that it starts again the same store, with the addresses of the dead still in it.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     dist.init_process_group(

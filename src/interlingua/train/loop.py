@@ -13,7 +13,6 @@ import contextlib
 import math
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,9 @@ from interlingua.shards.sampling import keyed_generator
 from interlingua.shards.stream import Layout
 from interlingua.train.dist import Spread, any_rank, of_first_rank, pick_device
 from interlingua.train.faults import REMEMBERED, fault, suspects
+from interlingua.train.flops import FlopCounter
 from interlingua.train.heldout import HeldOut, LossOf
+from interlingua.train.meters import Meters, Readings, TensorBoard
 from interlingua.train.optim import build_optimizer, learning_rate_factor
 from interlingua.train.prefetch import Prefetcher
 from interlingua.train.saving import State, resume, save
@@ -80,17 +81,20 @@ class Progress:
         step: steps done.
         steps: steps of the run.
         losses: mean loss by objective, of this step.
-        tokens_per_second: since the last report.
-        padding: share of the batch that was padding.
+        readings: speed, utilisation, memory and so on.
         held_out: held-out losses, at evaluation steps.
     """
 
     step: int
     steps: int
     losses: dict[str, float]
-    tokens_per_second: float
-    padding: float
+    readings: Readings
     held_out: HeldOut | None = None
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Of all ranks together, since the last step."""
+        return self.readings.tokens_per_second
 
 
 @dataclass(frozen=True)
@@ -144,18 +148,26 @@ def _autocast(recipe: TrainRecipe, device: torch.device) -> contextlib.AbstractC
     return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
 
 
-def _step(spread: Spread, prepared: Prepared, recipe: TrainRecipe, key: Callable[[int, int], int]) -> dict[str, float]:
-    """Gradients of one step into ``.grad``, averaged over the ranks; mean losses by objective of the whole batch.
+def _step(
+    spread: Spread, prepared: Prepared, recipe: TrainRecipe, key: Callable[[int, int], int], *, languages: int = 0
+) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    """Gradients of one step into ``.grad``, averaged over the ranks.
 
     Args:
         spread: the network, as far as this rank has it.
         prepared: batch and targets of every part.
         recipe: in how many pieces.
         key: seed of dropout, from the number of the part and of the piece of it.
+        languages: how many there are.
+
+    Returns:
+        Of the whole batch, by objective: mean losses; and [2, languages], summed losses and their number.
     """
-    world = rank_and_world()[1]
+    world, device = rank_and_world()[1], spread.model.device
     passes = [work for number, one in enumerate(prepared) for work in _passes(number, *one, recipe)]
-    losses = dict.fromkeys((part.objective.name for part, _, _ in prepared), 0.0)
+    names = list(dict.fromkeys(part.objective.name for part, _, _ in prepared))
+    # A row an objective: its mean loss, then the sums and counts of the languages.
+    found = torch.zeros(len(names), 1 + 2 * languages, dtype=torch.double)
     for place, (number, piece, rows, scale) in enumerate(passes):
         part, batch, targets = prepared[number]
         whole = (rows.start, rows.stop) == (0, batch.rows)
@@ -163,7 +175,6 @@ def _step(spread: Spread, prepared: Prepared, recipe: TrainRecipe, key: Callable
         wanted = targets if whole else part.objective.rows(targets, batch, rows.start, rows.stop)
         # Dropout's numbers follow from step and piece, so that a resumed run draws the same ones, on any ranks.
         torch.manual_seed(key(part.index, piece))
-        device = spread.model.device
         with contextlib.ExitStack() as around:
             if place + 1 < len(passes):
                 around.enter_context(spread.unsynced())
@@ -173,11 +184,15 @@ def _step(spread: Spread, prepared: Prepared, recipe: TrainRecipe, key: Callable
             # ranks' gradients are averaged, not summed, hence their number.
             share = scale * world / max(1, targets.count)
             (loss.total * (part.weight * share)).backward()  # type: ignore[no-untyped-call]
-        losses[part.objective.name] += float(loss.total.detach()) * scale / max(1, targets.count)
-    if world > 1:
-        summed = sum_over_ranks(torch.tensor(list(losses.values()), dtype=torch.double, device=spread.model.device))
-        losses = dict(zip(losses, summed.tolist(), strict=True))
-    return losses
+        row = found[names.index(part.objective.name)]
+        row[0] += float(loss.total.detach()) * scale / max(1, targets.count)
+        if languages:
+            of_N, each_N = loss.languages_N.cpu(), loss.each_N.cpu().double()
+            row[1 : 1 + languages].index_add_(0, of_N, each_N * scale)
+            row[1 + languages :].index_add_(0, of_N, torch.full_like(each_N, scale))
+    found = sum_over_ranks(found.to(device)).cpu() if world > 1 else found
+    means = dict(zip(names, found[:, 0].tolist(), strict=True))
+    return means, {name: found[i, 1:].view(2, languages) for i, name in enumerate(names)}
 
 
 def _passes(
@@ -277,11 +292,12 @@ def train(
     if rank_and_world()[1] > 1:
         spread.replicate(all_used=_all_used(spread, mixture, named, recipe, make(0)))
     checkpoint = run.checkpoints / str(run.index()["last"]) if run and run.index() else None
-    prefetcher = Prefetcher(make, state.step, recipe.steps)
-    reason, tokens, last_held_out = "done", 0, None
-    begin = last_report = time.perf_counter()
-    tokens_then = 0
     parameters = [p for _, p in named]
+    languages = list(getattr(source, "languages", ()))
+    board = TensorBoard(run, state.step) if run and run.leads and recipe.tensorboard else None
+    meters = Meters(device, FlopCounter(model, mixture.networks) if run else None, ranks=rank_and_world()[1])
+    prefetcher = Prefetcher(make, state.step, recipe.steps)
+    reason, last_held_out = "done", None
     try:
         with _sigterm(caught=run is not None) as asked_to_stop:
             while state.step < recipe.steps and not _tired(state, recipe):
@@ -292,7 +308,7 @@ def train(
                 )
                 for group in optimizer.param_groups:
                     group["lr"] = group["peak_lr"] * factor
-                losses = _step(spread, prepared, recipe, _dropout_key(seed, t))
+                losses, tally = _step(spread, prepared, recipe, _dropout_key(seed, t), languages=len(languages))
                 norm = _clipped(parameters, recipe.clip)
                 skipped = _left_out(spread, prepared, source, recipe, state, losses, norm)
                 if not skipped:
@@ -300,9 +316,7 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
                 state.step += 1
                 _count_languages(state, prepared)
-                seen = sum(batch.tokens for _, batch, _ in prepared)
-                room = sum(batch.tokens_BL.numel() for _, batch, _ in prepared)
-                tokens += seen
+                _add_tally(state, tally)
                 finished = state.step == recipe.steps
                 if evaluate and (state.step % recipe.evaluate_every == 0 or finished):
                     _training_mode(model, mixture.networks, on=False)
@@ -311,19 +325,15 @@ def train(
                     _note_best(state, held_out)
                 else:
                     held_out = None
-                now = time.perf_counter()
-                progress = Progress(
-                    state.step,
-                    recipe.steps,
-                    losses,
-                    (tokens - tokens_then) / max(now - last_report, 1e-9),
-                    1 - seen / max(1, room),
-                    held_out,
-                )
-                last_report, tokens_then = now, tokens
+                readings = meters.read(prepared, prefetcher.waited)
+                progress = Progress(state.step, recipe.steps, losses, readings, held_out)
                 if run:
-                    row = _row(progress, norm, recipe.lr * factor, state, getattr(source, "languages", ()))
+                    row = _row(progress, norm, recipe.lr * factor, state, languages)
                     run.log(row | ({"skipped": skipped} if skipped else {}))
+                    if board:
+                        board.write(row)
+                    if held_out is not None:
+                        state.tally = {}
                 if on_step:
                     on_step(progress)
                 tired, stop = _tired(state, recipe), any_rank(asked_to_stop())
@@ -337,8 +347,10 @@ def train(
                 reason = "patience"
     finally:
         prefetcher.close()
+        if board:
+            board.close()
     _training_mode(model, mixture.networks, on=False)
-    return TrainResult(state.step, reason, tokens, time.perf_counter() - begin, checkpoint, last_held_out)
+    return TrainResult(state.step, reason, meters.tokens, meters.seconds, checkpoint, last_held_out)
 
 
 def _optimizer(
@@ -460,6 +472,13 @@ def _note_best(state: State, held_out: HeldOut) -> None:
         state.stale += 1
 
 
+def _add_tally(state: State, tally: dict[str, torch.Tensor]) -> None:
+    for name, sums in tally.items():
+        if sums.numel():
+            before = state.tally.get(name)
+            state.tally[name] = (sums if before is None else sums + torch.tensor(before, dtype=sums.dtype)).tolist()
+
+
 def _count_languages(state: State, prepared: Prepared) -> None:
     for _, batch, _ in prepared:
         counts = torch.bincount(batch.languages_BL[batch.segments_BL > 0], minlength=len(state.drawn)).tolist()
@@ -468,17 +487,26 @@ def _count_languages(state: State, prepared: Prepared) -> None:
 
 
 def _row(progress: Progress, norm: float, rate: float, state: State, languages: Sequence[str]) -> dict[str, Any]:
+    readings = progress.readings
     row: dict[str, Any] = {
         "step": progress.step,
         "loss": {k: round(v, 6) for k, v in progress.losses.items() if math.isfinite(v)},
         "lr": rate,
         "grad_norm": round(norm, 6) if math.isfinite(norm) else None,
         "tokens_per_second": round(progress.tokens_per_second, 1),
-        "padding": round(progress.padding, 4),
+        "padding": round(readings.padding, 4),
+        "data_wait": round(readings.data_wait, 4),
+        "memory_mb": round(readings.memory_mb),
     }
+    if readings.flops_utilisation is not None:
+        row["flops_utilisation"] = float(f"{readings.flops_utilisation:.3g}")
     if progress.held_out is not None:
         row["held_out"] = progress.held_out.losses
         row["bits_per_character"] = progress.held_out.bits_per_character
+        row["loss_by_language"] = {
+            name: {lang: s / n for lang, s, n in zip(languages, sums, counts, strict=True) if n}
+            for name, (sums, counts) in state.tally.items()
+        }
         if languages:
             drawn = state.drawn + [0] * (len(languages) - len(state.drawn))
             row["drawn_tokens"] = dict(zip(languages, drawn, strict=True))

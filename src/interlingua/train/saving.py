@@ -53,6 +53,8 @@ class State:
     stale: int = 0
     drawn: list[int] = field(default_factory=list)
     """Tokens seen since the run began, by index of the language."""
+    tally: dict[str, list[list[float]]] = field(default_factory=dict)
+    """Objective -> summed losses and their number by index of the language, since the last evaluation."""
     norms: list[float] = field(default_factory=list)
     """Gradient norms of the last steps, for a recipe that watches for spikes."""
 
