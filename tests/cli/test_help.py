@@ -37,9 +37,9 @@ ALL = dict(verbs())
 def test_verbs_are_those_of_the_issue() -> None:
     # The lists of the issues, in the order of help.
     wanted = (
-        "tour, vocab train, vocab report, shards write, shards inspect, pretrain, watch, finetune, evaluate,"
-        " probe retrieve, report, study list, study run, study report, recipe list, recipe show, recipe check,"
-        " bench pretrain, doctor"
+        "tour, corpus build, vocab train, vocab report, shards write, shards inspect, pretrain, watch, finetune,"
+        " evaluate, probe retrieve, report, study list, study run, study report, recipe list, recipe show,"
+        " recipe check, bench pretrain, bench corpus, doctor"
     )
     assert {" ".join(path) for path in ALL} == set(wanted.split(", "))
     help_text = run("--help").stdout

@@ -4,6 +4,16 @@ Two sides do the same work on the same data, each in a process of its own, in tu
 ratios of runs that stood next to one another.
 """
 
+from interlingua.bench.corpus import CorpusRun, compare_corpus, grown_corpus, write_input
 from interlingua.bench.pretrain import SHAPES, Comparison, Shape, compare_pretraining
 
-__all__ = ["SHAPES", "Comparison", "Shape", "compare_pretraining"]
+__all__ = [
+    "SHAPES",
+    "Comparison",
+    "CorpusRun",
+    "Shape",
+    "compare_corpus",
+    "compare_pretraining",
+    "grown_corpus",
+    "write_input",
+]

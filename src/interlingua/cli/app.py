@@ -8,6 +8,7 @@ import typer
 
 from interlingua.cli import (
     bench,
+    corpus,
     doctor,
     evaluate,
     finetune,
@@ -52,6 +53,7 @@ def _root(
 
 
 tour.add_to(app)
+app.add_typer(corpus.app, name="corpus")
 app.add_typer(vocab.app, name="vocab")
 app.add_typer(shards.app, name="shards")
 pretrain.add_to(app)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from interlingua.cli.console import JSON, Answer, Debug, Verb, group
+from interlingua.cli.console import JSON, Answer, Debug, Overrides, Verb, group
 
 __all__ = ["app"]
 
@@ -62,3 +62,68 @@ def pretrain(
             )  # fmt: skip
     columns = ["shape", "ours, tokens/s", "Trainer", "ratio (range)", "threads", "peak MB", "loss difference"]
     return Answer(document, [table(columns, rows, left=1)])
+
+
+@app.command(cls=Verb)
+def corpus(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A corpus recipe: whose texts are measured.")
+    ] = "corpus",
+    overrides: Overrides = None,
+    against: Annotated[Literal["datatrove"], typer.Option(help="The other side: its own steps.")] = "datatrove",
+    megabytes: Annotated[float, typer.Option(min=0.1, help="MB of text both sides get.")] = 20.0,
+    repeats: Annotated[int, typer.Option(min=0, help="Runs a side, in turn.")] = 3,
+    sizes: Annotated[
+        list[float] | None, typer.Option("--size", help="MB of input to measure memory at; repeat it.")
+    ] = None,
+    as_json: JSON = False,
+    debug: Debug = False,
+) -> Answer:
+    """MB of raw text a second and core through `corpus build` and through plain datatrove steps.
+
+    Both clean, identify, drop copies and near copies, and write. Processor time of one process a side is counted. With
+    --size the build runs on inputs of these sizes as well, for its memory; where the recipe has less text, its texts
+    are joined to new ones.
+
+    Example:
+    interlingua bench corpus corpus --megabytes 5 --repeats 1
+    interlingua bench corpus corpus --repeats 0 --size 20 --size 60
+    """
+    import statistics
+    import tempfile
+    from pathlib import Path
+
+    from interlingua.bench import compare_corpus, grown_corpus, write_input
+    from interlingua.cli.progress import Stages
+    from interlingua.cli.tables import table
+    from interlingua.recipe_corpus import CorpusRecipe
+    from interlingua.recipe_file import load_recipe
+
+    plan = load_recipe(recipe, CorpusRecipe, overrides or ())
+    shown: list[Any] = []
+    with tempfile.TemporaryDirectory() as name, Stages() as stages:
+        folder = Path(name)
+        runs = []
+        if repeats:
+            size = write_input(plan, folder / "input.jsonl", megabytes)
+            runs = compare_corpus(folder / "input.jsonl", size, folder, repeats=repeats, say=stages.say)
+        grown = grown_corpus(plan, sizes or (), folder, say=stages.say)
+    by_side = {side: [run for run in runs if run.side == side] for side in ("ours", "datatrove")}
+    ratios = sorted(a.speed / b.speed for a, b in zip(by_side["ours"], by_side["datatrove"], strict=True))
+    if runs:
+        rows = [
+            (side, f"{found[0].megabytes:.1f}", f"{statistics.median(run.speed for run in found):.2f}",
+             f"{found[0].kept:,}", f"{max(run.peak_mb for run in found):,.0f}")
+            for side, found in by_side.items()
+        ]  # fmt: skip
+        shown.append(table(["side", "MB", "MB/s a core", "texts kept", "peak MB"], rows, left=1))
+        shown.append(f"ratio: {statistics.median(ratios):.1f} ({ratios[0]:.1f}-{ratios[-1]:.1f})")
+        steps = [
+            (step, f"{statistics.median(run.megabytes / max(run.stages[step], 1e-9) for run in by_side['ours']):.1f}")
+            for step in by_side["ours"][0].stages
+        ]
+        shown.append(table(["our step", "MB/s a core"], steps, left=1))
+    if grown:
+        lines = [(f"{run.megabytes:,.0f}", f"{run.peak_mb:,.0f}", f"{run.speed:.2f}", f"{run.kept:,}") for run in grown]
+        shown.append(table(["input, MB", "peak MB", "MB/s a core", "texts kept"], lines, left=0))
+    return Answer({"runs": runs, "ratios": ratios, "sizes": grown}, shown)

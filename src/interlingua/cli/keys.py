@@ -12,7 +12,7 @@ from typing import Any
 
 from interlingua.cli.console import Verb
 
-__all__ = ["FinetuneVerb", "PretrainVerb", "recipe_keys"]
+__all__ = ["CorpusVerb", "FinetuneVerb", "PretrainVerb", "recipe_keys"]
 
 
 def _sections(annotation: Any) -> list[Any]:
@@ -54,25 +54,31 @@ def recipe_keys(kind: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
 class _RecipeVerb(Verb):
     """A verb that takes a recipe of one kind."""
 
-    recipe_class = ""
+    recipe_kind = ""
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the example, then all keys."""
-        from interlingua import recipe
+        from interlingua.recipe_file import KINDS
 
         super().format_epilog(ctx, formatter)
         formatter.write_paragraph()
         with formatter.section("Keys (N: number in the list, from 0)"):
-            formatter.write_dl(list(recipe_keys(getattr(recipe, self.recipe_class))), col_max=34)
+            formatter.write_dl(list(recipe_keys(KINDS[self.recipe_kind])), col_max=34)
 
 
 class PretrainVerb(_RecipeVerb):
     """A verb that takes a pretraining recipe."""
 
-    recipe_class = "PretrainRecipe"
+    recipe_kind = "pretrain"
 
 
 class FinetuneVerb(_RecipeVerb):
     """A verb that takes a tuning recipe."""
 
-    recipe_class = "FinetuneRecipe"
+    recipe_kind = "finetune"
+
+
+class CorpusVerb(_RecipeVerb):
+    """A verb that takes a corpus recipe."""
+
+    recipe_kind = "corpus"

@@ -60,11 +60,16 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     """
     from interlingua.data import resolve
     from interlingua.errors import RecipeError
+    from interlingua.prepare.plan import make_plan
     from interlingua.pretrain import check_pretrain
     from interlingua.recipe import FinetuneRecipe, PretrainRecipe
+    from interlingua.recipe_corpus import CorpusRecipe
     from interlingua.text.lines import check_file
 
     recipe = _load(name, overrides)
+    if isinstance(recipe, CorpusRecipe):
+        files = [Path(file) for file in make_plan(recipe).files]
+        return Answer({"recipe": name, "kind": "corpus", "files": files}, [_able(name, "corpus", len(files))])
     if isinstance(recipe, PretrainRecipe):
         check_pretrain(recipe)
         _check_finished(recipe)
@@ -79,7 +84,11 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     for file in files:
         check_file(resolve(file))
     known = {"recipe": name, "kind": _kind(type(recipe)), "files": files}
-    return Answer(known, [f"{name}: a {known['kind']} recipe that can run; {len(files)} file(s) found"])
+    return Answer(known, [_able(name, _kind(type(recipe)), len(files))])
+
+
+def _able(name: str, kind: str, files: int) -> str:
+    return f"{name}: a {kind} recipe that can run; {files} file(s) found"
 
 
 def _check_finished(recipe: PretrainRecipe) -> None:

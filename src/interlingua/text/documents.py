@@ -17,9 +17,9 @@ from pathlib import Path
 
 from interlingua.errors import DataError, LanguageError, MissingExtraError
 from interlingua.languages import canonical
-from interlingua.text.lines import OnBad, ReadReport, check_file, file_kind, nfc, numbered_lines
+from interlingua.text.lines import OnBad, ReadReport, Span, check_file, file_kind, nfc, numbered_lines
 
-__all__ = ["UNDETERMINED", "Document", "json_rows", "read_documents", "table_cells"]
+__all__ = ["UNDETERMINED", "Document", "json_rows", "read_documents", "require_pyarrow", "table_cells"]
 
 UNDETERMINED = "und"
 """BCP-47's own tag for text whose language nobody has named."""
@@ -53,6 +53,7 @@ def read_documents(
     paragraphs: bool = False,
     on_bad: OnBad = "raise",
     report: ReadReport | None = None,
+    span: Span | None = None,
 ) -> Iterator[Document]:
     """Stream the documents of one file.
 
@@ -64,6 +65,8 @@ def read_documents(
         paragraphs: ``.txt`` only: lines up to the next blank one are the parts of one document (BERT's input format).
         on_bad: ``"raise"`` at the first row that cannot be read, or ``"count"`` it and go on.
         report: receives the counts.
+        span: a part of the file only, which may be without text: lines of an unpacked ``.txt`` or ``.jsonl`` that begin
+            at these bytes, or these row groups of a ``.parquet``; ``Document.line`` is counted within it.
 
     Returns:
         An iterator; blank rows are skipped and counted.
@@ -99,11 +102,18 @@ def read_documents(
     if paragraphs:
         readers[".txt"] = _paragraph_rows
     if kind == ".parquet":
-        _require_pyarrow()
-    return _documents(readers[kind](path, counts, on_bad), path, default, on_bad, counts)
+        require_pyarrow()
+    if span is not None:
+        cut = {".txt": _text_rows, ".jsonl": json_rows, ".parquet": _parquet_rows}
+        rows = cut[kind](path, counts, on_bad, span)
+    else:
+        rows = readers[kind](path, counts, on_bad)
+    return _documents(rows, path, default, on_bad, counts, whole=span is None)
 
 
-def _documents(rows: Iterator[_Row], path: Path, default: str, on_bad: OnBad, report: ReadReport) -> Iterator[Document]:
+def _documents(
+    rows: Iterator[_Row], path: Path, default: str, on_bad: OnBad, report: ReadReport, *, whole: bool
+) -> Iterator[Document]:
     previous: tuple[object, str] | None = None
     for number, row in rows:
         where = f"{path}, line {number}"
@@ -133,11 +143,12 @@ def _documents(rows: Iterator[_Row], path: Path, default: str, on_bad: OnBad, re
             continues=document is not None and document == previous,
         )
         previous = document
-    report.finish(path)
+    if whole:
+        report.finish(path)
 
 
-def _text_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_Row]:
-    for number, line in numbered_lines(path, report, on_bad):
+def _text_rows(path: Path, report: ReadReport, on_bad: OnBad, span: Span | None = None) -> Iterator[_Row]:
+    for number, line in numbered_lines(path, report, on_bad, span):
         yield number, {"text": line}
 
 
@@ -148,9 +159,9 @@ def _paragraph_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_
         yield number, {"text": line, "document": document}
 
 
-def json_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_Row]:
+def json_rows(path: Path, report: ReadReport, on_bad: OnBad, span: Span | None = None) -> Iterator[_Row]:
     """Yield ``(line number, object)`` of a JSON-lines file; blank lines are counted, other values refused."""
-    for number, line in numbered_lines(path, report, on_bad):
+    for number, line in numbered_lines(path, report, on_bad, span):
         if not line.strip():
             report.blank += 1
             continue
@@ -206,7 +217,8 @@ def _table_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_Row]
             )
 
 
-def _require_pyarrow() -> None:
+def require_pyarrow() -> None:
+    """Raise `MissingExtraError` unless Parquet can be read."""
     try:
         import pyarrow.parquet  # noqa: F401
     except ImportError as error:
@@ -215,7 +227,7 @@ def _require_pyarrow() -> None:
         ) from error
 
 
-def _parquet_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_Row]:
+def _parquet_rows(path: Path, report: ReadReport, on_bad: OnBad, span: Span | None = None) -> Iterator[_Row]:
     import pyarrow
     import pyarrow.parquet
 
@@ -225,7 +237,8 @@ def _parquet_rows(path: Path, report: ReadReport, on_bad: OnBad) -> Iterator[_Ro
         if "text" not in columns:
             raise DataError(f"no column 'text' among {file.schema_arrow.names!r}", where=str(path))
         number = 0
-        for batch in file.iter_batches(columns=columns):
+        groups = range(file.num_row_groups) if span is None else range(*span)
+        for batch in file.iter_batches(columns=columns, row_groups=groups):
             for row in batch.to_pylist():
                 number += 1
                 yield number, row

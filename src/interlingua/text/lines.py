@@ -22,9 +22,11 @@ from typing import IO, Literal
 
 from interlingua.errors import DataError
 
-__all__ = ["OnBad", "ReadReport", "check_file", "file_kind", "nfc", "numbered_lines", "opened"]
+__all__ = ["OnBad", "ReadReport", "Span", "check_file", "file_kind", "nfc", "numbered_lines", "opened"]
 
 OnBad = Literal["raise", "count"]
+Span = tuple[int, int]
+"""First byte, and the one behind the last (Parquet: row groups)."""
 
 _EXAMPLES_KEPT = 5
 
@@ -116,14 +118,22 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         ) from error
 
 
-def numbered_lines(path: Path, report: ReadReport, on_bad: OnBad = "raise") -> Iterator[tuple[int, str]]:
+def numbered_lines(
+    path: Path, report: ReadReport, on_bad: OnBad = "raise", span: Span | None = None
+) -> Iterator[tuple[int, str]]:
     """Yield ``(number, line)`` from 1, without line ends; blank lines are yielded too.
+
+    Args:
+        path: plain, ``.gz`` or ``.zst``.
+        report: receives the counts.
+        on_bad: what to do with bytes that are not UTF-8.
+        span: only the lines that begin at these bytes of a plain file; they are counted from the first of them.
 
     Raises:
         DataError: missing, empty or damaged file; bytes that are not UTF-8 (unless counted).
     """
     with opened(path) as stream:
-        for number, raw in enumerate(stream, start=1):
+        for number, raw in enumerate(stream if span is None else _within(stream, span), start=1):
             body = raw.removeprefix(b"\xef\xbb\xbf") if number == 1 else raw
             try:
                 line = body.decode("utf-8")
@@ -131,6 +141,18 @@ def numbered_lines(path: Path, report: ReadReport, on_bad: OnBad = "raise") -> I
                 report.refuse(_undecodable(path, number, body, error, cut=len(raw) - len(body)), on_bad)
                 continue
             yield number, line.removesuffix("\n").removesuffix("\r")
+
+
+def _within(stream: IO[bytes], span: Span) -> Iterator[bytes]:
+    """Lines that begin at a byte of the span: with other spans of a file, every line once."""
+    begin, end = span
+    if begin:
+        # Ends at once where the span begins with a line, and else with the line that an earlier span has.
+        stream.seek(begin - 1)
+        begin += len(stream.readline()) - 1
+    while begin < end and (raw := stream.readline()):
+        begin += len(raw)
+        yield raw
 
 
 def _undecodable(path: Path, number: int, line: bytes, error: UnicodeDecodeError, cut: int) -> DataError:
