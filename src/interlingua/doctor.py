@@ -110,7 +110,7 @@ def _machine() -> Iterator[Finding]:
         yield Finding(
             "machine", "memory", f"{memory / 1e9:.1f} GB free", fine, fix="" if fine else "the tour wants 4 GB"
         )
-    from interlingua.models.encoder import cache_folder
+    from interlingua.run import cache_folder
 
     for name, folder in (("cache folder", cache_folder()), ("disk", Path.cwd())):
         there = next(place for place in (folder, *folder.parents) if place.exists())
@@ -169,7 +169,8 @@ def _hub_answers() -> str:
 
 
 def _models() -> Iterator[Finding]:
-    from interlingua.models.encoder import NAMES, cache_folder
+    from interlingua.models.encoder import NAMES
+    from interlingua.run import cache_folder
 
     silence = _hub_answers()
     for name, known in NAMES.items():

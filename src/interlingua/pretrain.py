@@ -94,6 +94,7 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
     from interlingua.models.build import check_model
     from interlingua.objectives.build import common_head
     from interlingua.objectives.phrases import read_phrases
+    from interlingua.shards.files import joined
 
     data, model, train = recipe.data, recipe.model, recipe.train
     if not (data.shards or data.texts or data.pairs or data.parallel):
@@ -104,7 +105,8 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
             f"data.shards = {str(data.shards)!r} without a vocabulary",
             expected="vocab.path: the vocabulary that the shards were written with",
             where="vocab.path",
-            next_step=f"`interlingua shards write` leaves it in the same folder: vocab.path={data.shards / 'vocab'}",
+            next_step="`interlingua shards write` leaves it in the same folder: "
+            f"vocab.path={joined(data.shards, 'vocab')}",
         )
     learnt = [o for o in recipe.objectives if o.weight]
     needs_pairs = [o.type for o in learnt if isinstance(o, (TLMRecipe, ContrastRecipe))]
@@ -209,11 +211,12 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
             )
 
 
-def _following(shards: Path) -> bool:
+def _following(shards: Path | str) -> bool:
     """Whether finished shards hold units that go on with the unit before them."""
+    from interlingua.shards.files import joined
     from interlingua.shards.read import ShardSet
 
-    found = ShardSet(shards / "train", verify=False)
+    found = ShardSet(joined(shards, "train"), verify=False)
     return any(found.count(lang, "following") for lang in found.languages)
 
 
@@ -251,7 +254,7 @@ def train_vocabulary_stage(recipe: VocabRecipe, data: DataRecipe, folder: Path, 
     return folder
 
 
-def write_shards_stage(recipe: PretrainRecipe, vocab: Path, folder: Path, *, say: Say, workers: int = 1) -> Path:
+def write_shards_stage(recipe: PretrainRecipe, vocab: Path, folder: Path, *, say: Say, workers: int = 1) -> Path | str:
     """Write the shards into ``folder``, unless they are there or the recipe names finished ones.
 
     Args:
@@ -310,6 +313,7 @@ def _stream(
         weights=phase.weights,
         only=phase.languages or None,
         pivot=recipe.data.pivot,
+        window=recipe.data.window,
     )
 
 
@@ -347,19 +351,18 @@ def _joined_run(recipe: PretrainRecipe, out: Path) -> Iterator[Run]:
         yield run
 
 
-def _stages(recipe: PretrainRecipe, out: Path, *, say: Say, workers: int) -> tuple[Path, Path]:
+def _stages(recipe: PretrainRecipe, out: Path, *, say: Say, workers: int) -> tuple[Path, Path | str]:
     """Folders of the vocabulary and the shards, made by the first rank."""
     from interlingua.train.dist import first_rank
 
     vocab = recipe.vocab.path or out / "vocab"
-    shards = recipe.data.shards or out / "shards"
 
     def make() -> None:
         train_vocabulary_stage(recipe.vocab, recipe.data, vocab, seed=recipe.seed, say=say)
-        write_shards_stage(recipe, vocab, shards, say=say, workers=workers)
+        write_shards_stage(recipe, vocab, out / "shards", say=say, workers=workers)
 
     first_rank(make)
-    return vocab, shards
+    return vocab, recipe.data.shards or out / "shards"
 
 
 def pretrain(
@@ -386,8 +389,9 @@ def pretrain(
     from interlingua.models.build import build_model, separate_languages, set_output_prior
     from interlingua.models.checkpoint import open_tokenizer
     from interlingua.objectives.build import build_mixture, common_head
+    from interlingua.shards.files import joined
     from interlingua.shards.format import fingerprint
-    from interlingua.shards.read import ShardSet
+    from interlingua.shards.read import ShardSet, has_shards
     from interlingua.train.dist import pick_device, process_group
     from interlingua.train.heldout import held_out_losses
     from interlingua.train.loop import train
@@ -398,7 +402,8 @@ def pretrain(
         vocab, folder = _stages(recipe, out, say=say, workers=workers)
         tokenizer = open_tokenizer(vocab)
         vocabulary = fingerprint(tokenizer.backend_tokenizer)
-        shards = ShardSet(folder / "train", vocabulary=vocabulary)
+        room = round(recipe.data.cache_gb * 1e9)
+        shards = ShardSet(joined(folder, "train"), vocabulary=vocabulary, room=room)
         stream = _phases(recipe, shards, tokenizer)
         head = common_head([o for o in recipe.objectives if o.weight], recipe.model.family)
         model = build_model(recipe.model, tokenizer, shards.languages, head=head, seed=recipe.seed)
@@ -417,16 +422,16 @@ def pretrain(
         )
         for objective in mixture.objectives:
             stream.plan(objective.layout)  # refuses before the first step what has no data
-        held_out_folder = folder / "held-out"
+        held_out_folder = joined(folder, "held-out")
         held_out_stream = (
             _stream(
                 recipe,
-                ShardSet(held_out_folder, vocabulary=vocabulary),
+                ShardSet(held_out_folder, vocabulary=vocabulary, room=room),
                 tokenizer,
                 _all_along(recipe),
                 seed=recipe.seed,
             )
-            if (held_out_folder / "manifest.json").exists()
+            if has_shards(held_out_folder)
             else None
         )
 

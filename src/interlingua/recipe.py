@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator, model_validator
 
 from interlingua.languages import canonical
 
@@ -48,6 +48,14 @@ __all__ = [
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+def _place(value: object) -> Path | str:
+    return value if isinstance(value, str) and "://" in value else Path(str(value))
+
+
+#: A path, or an address on object storage.
+Place = Annotated[Path | str, PlainValidator(_place)]
 
 
 class Recipe(BaseModel):
@@ -157,8 +165,13 @@ class PhaseRecipe(Recipe):
 class DataRecipe(Recipe):
     """What is trained on, and in which proportions."""
 
-    shards: Path | None = None
-    """A folder written by `shards write`; when given, no source below is read."""
+    shards: Place | None = None
+    """A folder written by `shards write`, or its address (s3://..., gs://...); no source below is then read."""
+    cache_gb: Annotated[float, Field(gt=0)] = 20.0
+    """Room for local copies of shards on object storage, in gigabytes."""
+    window: Annotated[int, Field(ge=0)] = 0
+    """Texts of a language whose order is drawn together, one such window after another; 0: all of them. Shards on
+    object storage or a slow disk want some ten thousands, so that few of them are read from at a time."""
     texts: tuple[TextSource, ...] = ()
     """Monolingual files."""
     pairs: tuple[PairSource, ...] = ()

@@ -25,9 +25,14 @@ from safetensors import SafetensorError
 
 from interlingua.errors import RunError, SaveError
 
-__all__ = ["Run", "atomic_folder", "atomic_write", "find_checkpoint", "saving"]
+__all__ = ["Run", "atomic_folder", "atomic_write", "cache_folder", "find_checkpoint", "saving"]
 
 INDEX = "index.json"
+
+
+def cache_folder() -> Path:
+    """Where converted and fetched models and shards are kept: ``$INTERLINGUA_CACHE`` or ``~/.cache/interlingua``."""
+    return Path(os.environ.get("INTERLINGUA_CACHE") or Path.home() / ".cache" / "interlingua")
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ import pytest
 import typer.main
 
 from interlingua.cli.app import app
-from interlingua.models.encoder import cache_folder
 from interlingua.recipe_file import bundled_recipes, load_recipe, recipe_kind
+from interlingua.run import cache_folder
 
 ROOT = Path(__file__).parents[2]
 PAGES = [page for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))] if page.is_file()]

@@ -336,8 +336,8 @@ def test_encode_and_read_any_units(units, size, tmp_path_factory):
     )
     groups = {tuple(shard.translations(i).tolist()) for i in range(shard.header.units)} - {()}
     assert sorted(sorted(read[i] for i in group) for group in groups) == expected
-    assert shard.linked_counts.sum() == sum(map(len, expected))
-    for first, count, linked in zip(shard.language_starts, shard.unit_counts, shard.linked_counts, strict=False):
+    assert shard.counts[:, 0].sum() == sum(map(len, expected))
+    for first, count, linked in zip(shard.language_starts, shard.counts[:, 1], shard.counts[:, 0], strict=False):
         found = [len(shard.translations(i)) > 0 for i in range(first, first + count)]
         assert found == [True] * linked + [False] * (count - linked)
 
@@ -355,7 +355,7 @@ def test_units_that_go_on_with_the_one_before(runs):
         path.write_bytes(encode_shard(units, languages, 1000))
         shard = Shard(path)
         for language in range(languages):
-            count = int(shard.unit_counts[language] - shard.document_counts[language])
+            count = int(shard.counts[language, 1] - shard.counts[language, 2])
             found = [shard.following(language, i) for i in range(count)]
             assert [tuple(shard.tokens(u).tolist()) for u in found] == expected[language]
             for unit in found:

@@ -94,6 +94,7 @@ def _able(name: str, kind: str, files: int) -> str:
 def _check_finished(recipe: PretrainRecipe) -> None:
     """Open the vocabulary and the shards that a recipe names."""
     from interlingua.models.checkpoint import open_tokenizer
+    from interlingua.shards.files import joined
     from interlingua.shards.format import fingerprint
     from interlingua.shards.read import ShardSet
 
@@ -101,7 +102,7 @@ def _check_finished(recipe: PretrainRecipe) -> None:
         tokenizer = open_tokenizer(recipe.vocab.path)
         if recipe.data.shards is not None:
             vocabulary = fingerprint(tokenizer.backend_tokenizer)
-            ShardSet(recipe.data.shards / "train", vocabulary=vocabulary, verify=False)
+            ShardSet(joined(recipe.data.shards, "train"), vocabulary=vocabulary, verify=False)
 
 
 def _load(name: str, overrides: list[str] | None) -> Recipe:

@@ -106,7 +106,7 @@ def inspect(
     from interlingua.shards.format import fingerprint
     from interlingua.shards.stream import Stream
 
-    tokenizer = open_tokenizer(vocab) if vocab else find_vocabulary(shards.folder, shards.manifest["vocabulary"])
+    tokenizer = open_tokenizer(vocab) if vocab else find_vocabulary(Path(shards.folder), shards.manifest["vocabulary"])
     shards = ShardSet(shards.folder, vocabulary=fingerprint(tokenizer.backend_tokenizer), verify=False)
     stream = Stream(shards, tokenizer, seed=seed, batch_tokens=rows * row_length, row_length=row_length)
     learnt = build_mixture(

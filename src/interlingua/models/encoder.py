@@ -18,14 +18,14 @@ import numpy as np
 
 from interlingua.errors import DataError, InterlinguaError, ModelUnavailableError, nearest
 from interlingua.models.checkpoint import open_checkpoint
-from interlingua.run import find_checkpoint
+from interlingua.run import cache_folder, find_checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from interlingua.batch import Batch
 
-__all__ = ["NAMES", "Encoder", "cache_folder", "length_sorted_batches", "load", "resolve"]
+__all__ = ["NAMES", "Encoder", "length_sorted_batches", "load", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,6 @@ NAMES: dict[str, _Known] = {
     "mmbert": _Known("jhu-clsp/mmBERT-base"),
     "mmbert-small": _Known("jhu-clsp/mmBERT-small"),
 }
-
-
-def cache_folder() -> Path:
-    """Where converted and fetched models are kept: ``$INTERLINGUA_CACHE`` or ``~/.cache/interlingua``."""
-    return Path(os.environ.get("INTERLINGUA_CACHE") or Path.home() / ".cache" / "interlingua")
 
 
 def _from_hub(name: str, hub: str, folder: Path) -> str | None:

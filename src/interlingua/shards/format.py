@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Shard", "ShardHeader", "Unit", "encode_shard", "fingerprint"]
 
 MAGIC = b"ILSHARD1"
-VERSION = 2
+VERSION = 3
 HEADER = struct.Struct("<8sII6Q")
 ALIGN = 64
 
@@ -170,12 +170,17 @@ def encode_shard(units: Sequence[Unit], languages: int, vocabulary_size: int) ->
 class Shard:
     """One memory-mapped shard file.
 
+    Args:
+        path: of the file.
+        number: which one of its folder it is.
+
     Raises:
         ShardError: not a shard, another version, or cut short.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, number: int = 0) -> None:
         self.path = path
+        self.number = number
         try:
             raw = np.memmap(path, dtype=np.uint8, mode="r")
         except (OSError, ValueError) as error:
@@ -214,7 +219,9 @@ class Shard:
         }
         counted = self._arrays["languages"].astype(np.int64)
         self.language_starts = np.concatenate([[0], np.cumsum(counted[:, 1])])
-        self.linked_counts, self.unit_counts, self.document_counts = counted.T
+        #: Linked units, units and documents of each language: [languages, 3].
+        self.counts = counted
+        self.document_counts = counted[:, 2]
         self._first_documents = np.concatenate([[0], np.cumsum(self.document_counts)])
 
     def tokens(self, unit: int) -> np.ndarray:

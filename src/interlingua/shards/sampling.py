@@ -75,13 +75,14 @@ class DrawPlan:
         sizes: units a language has.
         shares: probability of each language; those with share 0 are never drawn.
         seed: of the run.
+        window: units of a language that are permuted together, window after window in an order of their own; 0: all.
 
     Raises:
         LanguageError: a language with a share and no text.
         RecipeError: no language has a share, or one's is too small to be drawn.
     """
 
-    def __init__(self, sizes: Mapping[str, int], shares: Mapping[str, float], seed: int) -> None:
+    def __init__(self, sizes: Mapping[str, int], shares: Mapping[str, float], seed: int, *, window: int = 0) -> None:
         drawn = [lang for lang in sizes if shares.get(lang, 0) > 0]
         for lang in shares:
             if shares[lang] > 0 and not sizes.get(lang):
@@ -97,6 +98,7 @@ class DrawPlan:
         self.languages = drawn
         self.sizes = [sizes[lang] for lang in drawn]
         self.seed = seed
+        self.window = window
         probability = np.array([shares[lang] / total for lang in drawn])
         # Integer bounds, so that counts before any block are exact however long the run.
         bounds = np.round(np.cumsum(probability) * SCALE).astype(object)
@@ -149,5 +151,20 @@ class DrawPlan:
             epochs, rest = np.divmod(unit[chosen], size)
             for epoch in np.unique(epochs):
                 now = epochs == epoch
-                unit[chosen[now]] = permute(rest[now], size, self.seed, index, int(epoch))
+                unit[chosen[now]] = self._scattered(rest[now], size, index, int(epoch))
         return language, unit
+
+    def _scattered(self, ordinals: np.ndarray, size: int, *key: int) -> np.ndarray:
+        """Which units the draws of an epoch are."""
+        if not self.window or self.window >= size:
+            return permute(ordinals, size, self.seed, *key)
+        # The last window is shorter and stays last, so that all others can change places.
+        full = size // self.window
+        places, inside = np.divmod(ordinals, self.window)
+        found = np.empty_like(ordinals)
+        for place in np.unique(places).tolist():
+            here = places == place
+            number = int(permute(np.array([place]), full, self.seed, *key, 1)[0]) if place < full else place
+            length = min(self.window, size - number * self.window)
+            found[here] = number * self.window + permute(inside[here], length, self.seed, *key, 2, number)
+        return found

@@ -128,6 +128,7 @@ class Stream:
         weights: fixed shares instead.
         only: languages drawn at all; all where None.
         pivot: translation groups are drawn with this language as one member where it is there.
+        window: texts of a language whose order is drawn together; 0: all of them.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class Stream:
         weights: Mapping[str, float] | None = None,
         only: Collection[str] | None = None,
         pivot: str | None = "en",
+        window: int = 0,
     ) -> None:
         if row_length < 8:
             raise RecipeError(f"row_length = {row_length}", expected="at least 8", where="train.row_length")
@@ -150,6 +152,7 @@ class Stream:
         self.languages = shards.languages
         self.split: str = shards.manifest["split"]
         self.seed = seed
+        self.window = window
         self.batch_tokens = batch_tokens
         self.row_length = row_length
         weights = dict(weights or {})
@@ -166,6 +169,7 @@ class Stream:
         self._last = tokenizer.sep_token_id if tokenizer.sep_token_id is not None else tokenizer.eos_token_id
         self._pad = tokenizer.pad_token_id
         self._specials = np.array(tokenizer.all_special_ids)
+        self._vocabulary = len(tokenizer)
         for lang in only or ():
             if lang not in self.languages:
                 raise LanguageError(
@@ -189,14 +193,14 @@ class Stream:
         if not present:
             return None
         if weights and which == "all":
-            return DrawPlan(sizes, weights, self.seed)
+            return DrawPlan(sizes, weights, self.seed, window=self.window)
         # With fewer languages than the cap needs (pairs leave the pivot out) they share alike.
         shares = smoothed(present, exponent, cap=max(cap, 1 / len(present)))
         if weights:
             shares = {lang: weights[lang] for lang in present if weights.get(lang, 0) > 0}
         if not shares:
             return None
-        return DrawPlan(present, shares, self.seed + 1 + (which == "following"))
+        return DrawPlan(present, shares, self.seed + 1 + (which == "following"), window=self.window)
 
     def plan(self, layout: Layout) -> DrawPlan:
         """The schedule of draws a layout uses.
@@ -322,6 +326,13 @@ class Stream:
     def _bare(self, unit: Located, layout: Layout, chance: np.random.Generator) -> Text:
         """A unit's text without specials, transformed."""
         tokens, starts = unit.shard.tokens(unit.unit), unit.shard.starts(unit.unit)
+        if len(tokens) and tokens.max() >= self._vocabulary:
+            raise ShardError(
+                f"token {tokens.max()} in unit {unit.unit} of {unit.shard.path.name!r}",
+                expected=f"tokens below {self._vocabulary}: the file was altered after it was opened",
+                where=str(unit.shard.path),
+                next_step="restore the file; the same command goes on from the last checkpoint",
+            )
         self.drawn[self.languages[unit.language]] += 1
         text = Text(tokens, starts, np.full(len(tokens), unit.language))
         return layout.transform(text, chance) if layout.transform else text

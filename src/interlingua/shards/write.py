@@ -15,6 +15,7 @@ import concurrent.futures
 import contextlib
 import gc
 import hashlib
+import io
 import itertools
 import json
 import multiprocessing
@@ -28,8 +29,8 @@ import numpy as np
 
 from interlingua.errors import LanguageError, RunError, ShardError, VocabularyError
 from interlingua.run import atomic_write
-from interlingua.shards.format import VERSION, Unit, encode_shard, fingerprint
-from interlingua.shards.read import MANIFEST
+from interlingua.shards.format import VERSION, Shard, Unit, encode_shard, fingerprint
+from interlingua.shards.read import COUNTS, MANIFEST
 from interlingua.text.documents import Document
 from interlingua.text.pairs import Parallel
 
@@ -255,6 +256,11 @@ def _manifest(out: Path, split: str, done: Sequence[dict[str, Any]], settings: _
             entry["units"] += units
             entry["tokens"] += tokens
             entry["characters"] += characters
+    # What "unit j of language l" is found by, so that a reader need not open every file.
+    counts = [Shard(out / split / shard["file"]).counts for shard in shards]
+    packed = io.BytesIO()
+    np.save(packed, np.array(counts, dtype=np.uint32).reshape(-1, len(settings.languages), 3), allow_pickle=False)
+    atomic_write(out / split / COUNTS, packed.getvalue())
     manifest = {
         "format": "interlingua-shards",
         "version": VERSION,
@@ -265,6 +271,7 @@ def _manifest(out: Path, split: str, done: Sequence[dict[str, Any]], settings: _
         "units": sum(s["units"] for s in shards),
         "tokens": sum(s["tokens"] for s in shards),
         "per_language": per_language,
+        "counts": hashlib.sha256(packed.getvalue()).hexdigest(),
         "shards": [{k: s[k] for k in ("file", "sha256", "units", "tokens")} for s in shards],
     }
     atomic_write(out / split / MANIFEST, json.dumps(manifest, indent=1))
