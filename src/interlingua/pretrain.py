@@ -52,6 +52,8 @@ Say = Callable[[str], None]
 #: none of them, since it decides which checkpoint is the best and when the patience is over.
 EXECUTION = (
     "train.accumulate",
+    "train.attention",
+    "train.compile",
     "train.device",
     "train.parallel",
     "train.save_every",

@@ -545,10 +545,17 @@ class TrainRecipe(Recipe):
     """AdamW."""
     epsilon: Annotated[float, Field(gt=0)] = 1e-6
     """AdamW."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """muon: matrices inside the layers by Muon (at the same rate), all else by AdamW."""
     clip: Annotated[float, Field(ge=0)] = 1.0
     """Largest norm of the gradient; 0 switches clipping off."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """auto: bf16 on a GPU, fp32 on a CPU (where bf16 is slower for small models)."""
+    attention: Literal["auto", "mask", "varlen"] = "auto"
+    """How packed texts are kept apart: under a block mask, or by a kernel for texts of varying length; auto: varlen in
+    bf16 on a GPU where class and dropout let it."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile of every layer; auto: on a GPU (on CPUs it was no faster)."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
     threads: Annotated[int, Field(ge=0)] = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ from interlingua.run import Run, find_checkpoint
 from interlingua.shards.read import ShardSet
 from interlingua.shards.sampling import keyed_generator
 from interlingua.shards.stream import Stream
-from interlingua.train import loop
+from interlingua.train import step as steps
 from interlingua.train.dist import Spread
 from interlingua.train.heldout import HeldOut, held_out_losses
 from interlingua.train.loop import train
@@ -198,7 +199,7 @@ def test_sum_adds_gradients(parts):
         for part in mixture.parts(0):
             batch = parts.stream.batch(0, part.objective.layout)
             prepared.append((part, batch, part.objective.prepare(batch, keyed_generator(7, 0, 5, part.index))))
-        loop._step(Spread(model, {}, "replicate"), prepared, recipe, lambda part, piece: 0)
+        steps.step(Spread(model, {}, "replicate"), prepared, recipe, lambda part, piece: 0)
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     for mlm, only_tlm, both in zip(*gradients, strict=True):
         torch.testing.assert_close(both, mlm + 0.5 * only_tlm, rtol=0, atol=1e-12)
@@ -395,3 +396,48 @@ def test_what_was_drawn_is_logged_per_language(parts, tmp_path):
                 expected[parts.languages[i]] += 1
         assert rows[step - 1]["drawn_tokens"] == expected
     assert "drawn_tokens" not in rows[4]
+
+
+#: torch.compile needs a C++ compiler on a CPU, and warns of a part of torch itself.
+COMPILED = pytest.param({"compile": "on"}, marks=[
+    pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler"),
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
+])  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "muon"}, {"attention": "varlen"}, COMPILED])
+def test_other_ways_to_compute_are_resumed_to_the_bit(parts, tmp_path, changes):
+    """Muon, attention by text and compiled layers: stopped after step 4, taken up at 3, equal to a run in one go."""
+    recipe = TrainRecipe(**RECIPE | changes)
+    with run_of(tmp_path, "whole") as run:
+        train(parts.model(), parts.tokenizer, parts.stream, only(parts.mlm), recipe, seed=7, run=run)
+
+    def stop(progress):
+        if progress.step == 4:
+            raise KeyboardInterrupt
+
+    with run_of(tmp_path) as run, pytest.raises(KeyboardInterrupt):
+        train(parts.model(), parts.tokenizer, parts.stream, only(parts.mlm), recipe, seed=7, run=run, on_step=stop)
+    with run_of(tmp_path) as run:
+        train(parts.model(), parts.tokenizer, parts.stream, only(parts.mlm), recipe, seed=7, run=run)
+    assert largest_difference(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole")) == 0
+
+
+@pytest.mark.parametrize("changes", [{"attention": "varlen"}, COMPILED])
+def test_other_ways_to_compute_learn_the_same(parts, changes):
+    """Attention by text in float64, and compiled layers in float32: the losses of the plain run."""
+    found = []
+    for extra in ({}, changes):
+        model = parts.model() if "compile" in changes else parts.model().double()
+        losses = []
+        train(model, parts.tokenizer, parts.stream, only(parts.mlm), TrainRecipe(**RECIPE | extra), seed=7,
+              on_step=lambda progress, losses=losses: losses.append(progress.losses["mlm"]))  # fmt: skip
+        found.append(losses)
+    assert found[1] == pytest.approx(found[0], rel=1e-4 if "compile" in changes else 1e-10)
+
+
+def test_attention_by_text_needs_no_dropout(parts):
+    """A class with dropout inside of attention: refused, with what to change."""
+    recipe = TrainRecipe(**RECIPE, attention="varlen")
+    with pytest.raises(RecipeError, match="dropout"):
+        train(parts.model(dropout=0.1), parts.tokenizer, parts.stream, only(parts.mlm), recipe, seed=7)

@@ -101,7 +101,7 @@ def pretrain(
 
 
 def _launched(words: list[str], ranks: int, restarts: int) -> int:
-    from interlingua.train.launch import launch
+    from interlingua.cli.launch import launch
 
     return launch(words, ranks, restarts=restarts, say=lambda text: typer.echo(text, err=True))
 

@@ -25,6 +25,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from interlingua.batch import Batch
 from interlingua.models.architectures import ARCHITECTURES, Architecture, architecture, architecture_or_plain
 from interlingua.models.separate import spoken_in
+from interlingua.models.varlen import attend, bounds_of, is_varlen
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -102,6 +103,8 @@ def _mask_inputs(model: PreTrainedModel, kind: Architecture, batch: Batch) -> di
         return {"attention_mask": (batch.segments_BL > 0).long()}
     if kind.mask == "permutation":
         return {"perm_mask": (~block_mask(batch)[:, 0]).to(model.dtype), "use_mems": False}
+    if is_varlen(model):
+        return {"attention_mask": None} | _varlen_inputs(batch)
     mask = attention_mask(model, batch)
     if kind.mask == "disentangled":
         return {"attention_mask": block_mask(batch) if mask is None else mask}
@@ -114,6 +117,13 @@ def _mask_inputs(model: PreTrainedModel, kind: Architecture, batch: Batch) -> di
     # A decoder that is to keep its keys for later would copy all of them here.
     cache = {"use_cache": False} if kind.causal(model.config) else {}
     return {"attention_mask": mask} | cache
+
+
+def _varlen_inputs(batch: Batch) -> dict[str, Any]:
+    """The names are transformers' own for such kernels."""
+    bounds = bounds_of(batch)
+    ends, longest = bounds.ends, bounds.longest
+    return {"cu_seq_lens_q": ends, "cu_seq_lens_k": ends, "max_length_q": longest, "max_length_k": longest}
 
 
 def _bare_encoder(model: PreTrainedModel) -> Any:
@@ -170,18 +180,20 @@ def _states(model: PreTrainedModel, batch: Batch, *, every_layer: bool) -> tuple
 def lower_states(model: PreTrainedModel, batch: Batch, layers: int) -> Tensor:
     """Hidden states [B, L, D] after the lowest ``layers`` layers; for encoders with BERT's layers."""
     inputs = model_inputs(model, batch)
-    mask = inputs.pop("attention_mask")
-    inputs.pop("use_cache", None)
+    for name in _mask_inputs(model, architecture_or_plain(model), batch):
+        inputs.pop(name)
     with spoken_in(batch.languages_BL):
         states_BLD: Tensor = model.base_model.embeddings(**inputs)
         if hasattr(model.base_model, "embeddings_project"):  # ELECTRA with embeddings of another width
             states_BLD = model.base_model.embeddings_project(states_BLD)
-        return _run_layers(model.base_model.encoder.layer[:layers], states_BLD, mask)
+        return _run_layers(model, model.base_model.encoder.layer[:layers], states_BLD, batch)
 
 
-def _run_layers(layers: Any, states_BLD: Tensor, mask: Tensor | None) -> Tensor:
+def _run_layers(model: PreTrainedModel, layers: Any, states_BLD: Tensor, batch: Batch) -> Tensor:
+    kept_apart = _mask_inputs(model, architecture_or_plain(model), batch)
+    kept_apart.pop("use_cache", None)
     for layer in layers:
-        out = layer(states_BLD, mask)
+        out = layer(states_BLD, **kept_apart)
         states_BLD = out[0] if isinstance(out, tuple) else out
     return states_BLD
 
@@ -190,7 +202,7 @@ def encode(model: PreTrainedModel, batch: Batch) -> Tensor:
     """Last hidden states [B, L, D] of a packed batch."""
     if batch.states_BLD is not None:
         upper = model.base_model.encoder.layer[batch.states_layer :]
-        return _run_layers(upper, batch.states_BLD.to(model.dtype), attention_mask(model, batch))
+        return _run_layers(model, upper, batch.states_BLD.to(model.dtype), batch)
     return _states(model, batch, every_layer=False)[0]
 
 
@@ -211,13 +223,43 @@ def encode_at(model: PreTrainedModel, batch: Batch, chosen_BL: Tensor) -> Tensor
     if not architecture_or_plain(model).layered:
         return encode(model, batch)[chosen_BL]
     *lower, last = model.base_model.encoder.layer
-    mask = attention_mask(model, batch)
     if batch.states_BLD is None:
         states_BLD = lower_states(model, batch, len(lower))
     elif batch.states_layer <= len(lower):
-        states_BLD = _run_layers(lower[batch.states_layer :], batch.states_BLD.to(model.dtype), mask)
+        states_BLD = _run_layers(model, lower[batch.states_layer :], batch.states_BLD.to(model.dtype), batch)
     else:
         return batch.states_BLD.to(model.dtype)[chosen_BL]
+    context_ND, before_ND = (_context_by_text if is_varlen(model) else _context_under_mask)(
+        model, last.attention.self, states_BLD, batch, chosen_BL
+    )
+    states_ND: Tensor = last.feed_forward_chunk(last.attention.output(context_ND, before_ND))
+    return states_ND
+
+
+def _context_by_text(
+    model: PreTrainedModel, attention: Any, states_BLD: Tensor, batch: Batch, chosen_BL: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What attention finds for chosen tokens, and their states before: [N, D] each."""
+    bounds = bounds_of(batch)
+    chosen_ND = states_BLD[chosen_BL]
+    heads = (-1, attention.num_attention_heads, attention.attention_head_size)
+    context_NHK = attend(
+        attention.query(chosen_ND).view(heads),
+        attention.key(states_BLD).view(heads),
+        attention.value(states_BLD).view(heads),
+        bounds.of(chosen_BL).ends,
+        bounds.ends,
+        bounds.longest,
+        scale=attention.attention_head_size**-0.5,
+    )
+    return context_NHK.flatten(1), chosen_ND
+
+
+def _context_under_mask(
+    model: PreTrainedModel, attention: Any, states_BLD: Tensor, batch: Batch, chosen_BL: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The same with the block mask."""
+    mask = attention_mask(model, batch)
     # Chosen tokens to the left, in order; rows with fewer than the most are filled up with others and cut again.
     counts_B = chosen_BL.sum(dim=1)
     most = int(counts_B.max()) if len(counts_B) else 0
@@ -226,7 +268,6 @@ def encode_at(model: PreTrainedModel, batch: Batch, chosen_BL: Tensor) -> Tensor
     queries_BMD = states_BLD.gather(1, left_BM[..., None].expand(-1, -1, states_BLD.shape[-1]))
     if mask is not None:
         mask = mask.gather(2, left_BM[:, None, :, None].expand(-1, -1, -1, mask.shape[-1]))
-    attention = last.attention.self
 
     def heads(linear: nn.Linear, of_BXD: Tensor) -> Tensor:
         mapped_BXD: Tensor = linear(of_BXD)
@@ -241,9 +282,7 @@ def encode_at(model: PreTrainedModel, batch: Batch, chosen_BL: Tensor) -> Tensor
         attn_mask=mask,
         dropout_p=attention.dropout.p if attention.training else 0.0,
     )
-    context_ND = context_BHMK.transpose(1, 2).flatten(2)[wanted_BM]
-    states_ND: Tensor = last.feed_forward_chunk(last.attention.output(context_ND, queries_BMD[wanted_BM]))
-    return states_ND
+    return context_BHMK.transpose(1, 2).flatten(2)[wanted_BM], queries_BMD[wanted_BM]
 
 
 def hidden_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, ...]:

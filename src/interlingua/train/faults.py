@@ -15,16 +15,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from interlingua.batch import Batch
+from interlingua.errors import TrainingError
 from interlingua.objectives.base import Part, Targets
+from interlingua.recipe import TrainRecipe
 from interlingua.shards.read import Located
 from interlingua.shards.stream import Layout
 from interlingua.train.dist import any_rank
 from interlingua.train.heldout import LossOf
+from interlingua.train.saving import State
+from interlingua.train.step import BatchSource, Prepared
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["REMEMBERED", "fault", "suspects"]
+__all__ = ["REMEMBERED", "fault", "left_out", "suspects"]
 
 #: Gradient norms that a spike is measured by, and how many there must be before anything is one.
 REMEMBERED, ENOUGH = 64, 16
@@ -47,6 +51,39 @@ def fault(losses: dict[str, float], norm: float, norms: Sequence[float], spike: 
     if spike and len(norms) >= ENOUGH and norm > spike * (median := statistics.median(norms)):
         return f"the norm of the gradient is {norm:.3g}, {norm / median:.1f} times its median"
     return ""
+
+
+def left_out(
+    loss_of: LossOf,
+    model: PreTrainedModel,
+    prepared: Prepared,
+    source: BatchSource,
+    recipe: TrainRecipe,
+    state: State,
+    losses: dict[str, float],
+    norm: float,
+) -> str:
+    """Why a step is left out, and where the text is that made it so; empty for one that is taken.
+
+    Raises:
+        TrainingError: something is wrong with the step and the recipe says stop.
+    """
+    wrong = fault(losses, norm, state.norms, recipe.spike)
+    if not wrong:
+        if recipe.spike:
+            state.norms = [*state.norms, norm][-REMEMBERED:]
+        return ""
+    where = suspects(loss_of, model, prepared, source, state.step)
+    if recipe.on_bad == "stop":
+        spikes = f", norms up to {recipe.spike:g} medians" if recipe.spike else ""
+        raise TrainingError(
+            f"step {state.step + 1}: {wrong}",
+            expected=f"finite losses and gradients{spikes}",
+            where=where,
+            next_step="look at the text there; train.on_bad=skip leaves such steps out, and a smaller train.lr or "
+            "train.clip makes them rarer",
+        )
+    return f"{wrong}; {where}"
 
 
 @torch.no_grad()

@@ -17,60 +17,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from interlingua.batch import Batch
-from interlingua.errors import RecipeError, TrainingError
-from interlingua.models.separate import language_parts
-from interlingua.objectives.base import Objective, Part, Targets
-from interlingua.objectives.ranks import rank_and_world, sum_over_ranks
+from interlingua.models.varlen import varlen
+from interlingua.objectives.base import Loss, Objective
+from interlingua.objectives.ranks import rank_and_world
 from interlingua.recipe import TrainRecipe
 from interlingua.run import Run
 from interlingua.shards.sampling import keyed_generator
-from interlingua.shards.stream import Layout
-from interlingua.train.dist import Spread, any_rank, of_first_rank, pick_device
-from interlingua.train.faults import REMEMBERED, fault, suspects
+from interlingua.train.dist import Spread, any_rank, pick_device
+from interlingua.train.faults import left_out
 from interlingua.train.flops import FlopCounter
 from interlingua.train.heldout import HeldOut, LossOf
 from interlingua.train.meters import Meters, Readings, TensorBoard
-from interlingua.train.optim import build_optimizer, learning_rate_factor
+from interlingua.train.optim import Joined, learning_rate_factor
 from interlingua.train.prefetch import Prefetcher
 from interlingua.train.saving import State, resume, save
-from interlingua.train.threads import available_cores, choose_threads
+from interlingua.train.setup import all_used, by_text, compile_layers, optimizer_of, set_threads, trained
+from interlingua.train.step import BatchSource, Objectives, Prepared, autocast, clipped, dropout_key, step
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["BatchSource", "Objectives", "Progress", "TrainResult", "train"]
-
-
-class BatchSource(Protocol):
-    """Anything that gives batch t."""
-
-    def batch(self, t: int, layout: Layout | None = None) -> Batch:
-        """Global batch ``t``."""
-        ...
-
-
-class Objectives(Protocol):
-    """Anything that says what step t learns."""
-
-    @property
-    def objectives(self) -> Sequence[Objective]:
-        """All that there are."""
-        ...
-
-    @property
-    def networks(self) -> Mapping[str, nn.Module]:
-        """What learns beside the model, by name."""
-        ...
-
-    def parts(self, t: int) -> tuple[Part, ...]:
-        """The parts of step ``t``."""
-        ...
+__all__ = ["Progress", "TrainResult", "train"]
 
 
 @dataclass(frozen=True)
@@ -118,9 +91,6 @@ class TrainResult:
     held_out: HeldOut | None
 
 
-Prepared = list[tuple[Part, Batch, Targets]]
-
-
 @contextlib.contextmanager
 def _sigterm(*, caught: bool) -> Iterator[Callable[[], bool]]:
     """Whether SIGTERM has come; the default action is put back at the end.
@@ -142,95 +112,6 @@ def _sigterm(*, caught: bool) -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _autocast(recipe: TrainRecipe, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    # On CPUs bf16 autocast was slower than fp32 for every small model measured, so "auto" means it on GPUs only.
-    wanted = recipe.precision == "bf16" or (recipe.precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, torch.bfloat16) if wanted else contextlib.nullcontext()
-
-
-def _step(
-    spread: Spread, prepared: Prepared, recipe: TrainRecipe, key: Callable[[int, int], int], *, languages: int = 0
-) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
-    """Gradients of one step into ``.grad``, averaged over the ranks.
-
-    Args:
-        spread: the network, as far as this rank has it.
-        prepared: batch and targets of every part.
-        recipe: in how many pieces.
-        key: seed of dropout, from the number of the part and of the piece of it.
-        languages: how many there are.
-
-    Returns:
-        Of the whole batch, by objective: mean losses; and [2, languages], summed losses and their number.
-    """
-    world, device = rank_and_world()[1], spread.model.device
-    passes = [work for number, one in enumerate(prepared) for work in _passes(number, *one, recipe)]
-    names = list(dict.fromkeys(part.objective.name for part, _, _ in prepared))
-    # A row an objective: its mean loss, then the sums and counts of the languages.
-    found = torch.zeros(len(names), 1 + 2 * languages, dtype=torch.double)
-    for place, (number, piece, rows, scale) in enumerate(passes):
-        part, batch, targets = prepared[number]
-        whole = (rows.start, rows.stop) == (0, batch.rows)
-        own = batch if whole else batch.select_rows(rows.start, rows.stop)
-        wanted = targets if whole else part.objective.rows(targets, batch, rows.start, rows.stop)
-        # Dropout's numbers follow from step and piece, so that a resumed run draws the same ones, on any ranks.
-        torch.manual_seed(key(part.index, piece))
-        with contextlib.ExitStack() as around:
-            if place + 1 < len(passes):
-                around.enter_context(spread.unsynced())
-            with _autocast(recipe, device):
-                loss = spread.loss(part.objective, own.to(device), wanted.to(device))
-            # The count is the global batch's: the sum over pieces and ranks is then the mean's exact gradient. The
-            # ranks' gradients are averaged, not summed, hence their number.
-            share = scale * world / max(1, targets.count)
-            (loss.total * (part.weight * share)).backward()  # type: ignore[no-untyped-call]
-        row = found[names.index(part.objective.name)]
-        row[0] += float(loss.total.detach()) * scale / max(1, targets.count)
-        if languages:
-            of_N, each_N = loss.languages_N.cpu(), loss.each_N.cpu().double()
-            row[1 : 1 + languages].index_add_(0, of_N, each_N * scale)
-            row[1 + languages :].index_add_(0, of_N, torch.full_like(each_N, scale))
-    found = sum_over_ranks(found.to(device)).cpu() if world > 1 else found
-    means = dict(zip(names, found[:, 0].tolist(), strict=True))
-    return means, {name: found[i, 1:].view(2, languages) for i, name in enumerate(names)}
-
-
-def _passes(
-    number: int, part: Part, batch: Batch, targets: Targets, recipe: TrainRecipe
-) -> list[tuple[int, int, slice, float]]:
-    """This rank's forward passes over a part: (number of the part, of the piece, its rows, how much they count)."""
-    rank, world = rank_and_world()
-    if not part.objective.splittable:
-        if recipe.accumulate > 1:
-            raise RecipeError(
-                f"objective {part.objective.name!r} with {recipe.accumulate} accumulation steps",
-                expected="train.accumulate=1: its negatives are the whole batch's",
-                where="train.accumulate",
-                next_step="set train.accumulate=1, or make train.batch_tokens smaller",
-            )
-        # Every rank computes the whole loss, from vectors that they made together.
-        return [(number, rank, slice(0, batch.rows), 1 / world)]
-    pieces = -(-recipe.accumulate // world) * world  # as many on each rank: they meet in every backward pass
-    edges = [round(i * batch.rows / pieces) for i in range(pieces + 1)]
-    # A piece without rows runs one that counts nothing.
-    return [
-        (number, i, slice(edges[i], edges[i + 1]), 1.0) if edges[i] < edges[i + 1] else (number, i, slice(0, 1), 0.0)
-        for i in range(rank, pieces, world)
-    ]
-
-
-def _trained(model: PreTrainedModel, networks: Mapping[str, nn.Module]) -> list[tuple[str, nn.Parameter]]:
-    """Every parameter once, by name: networks may share tensors with the model."""
-    seen: set[int] = set()
-    named = []
-    for prefix, module in (("", model), *((f"{name}.", network) for name, network in networks.items())):
-        for name, parameter in module.named_parameters():
-            if parameter.requires_grad and id(parameter) not in seen:
-                seen.add(id(parameter))
-                named.append((prefix + name, parameter))
-    return named
-
-
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -242,7 +123,7 @@ def train(
     run: Run | None = None,
     evaluate: Callable[[LossOf], HeldOut] | None = None,
     on_step: Callable[[Progress], None] | None = None,
-    optimizer: torch.optim.Optimizer | None = None,
+    optimizer: torch.optim.Optimizer | Joined | None = None,
 ) -> TrainResult:
     """Train until the steps are done, the patience is over, or SIGTERM comes (to any of the ranks).
 
@@ -270,8 +151,8 @@ def train(
     for network in mixture.networks.values():
         network.to(device)
     spread = Spread(model, mixture.networks, recipe.parallel)
-    named = _trained(model, mixture.networks)
-    optimizer = optimizer or _optimizer(model, named, recipe)
+    named = trained(model, mixture.networks)
+    optimizer = optimizer or optimizer_of(spread, named, recipe)
     state = resume(run, spread, mixture.networks, named, optimizer) if run else None
     if state is None:
         state = State()
@@ -286,178 +167,81 @@ def train(
             prepared.append((part, batch, part.objective.prepare(batch, chance, t / recipe.steps)))
         return prepared
 
-    _training_mode(model, mixture.networks, on=True)
-    if device.type == "cpu":
-        _set_threads(spread, mixture.networks, recipe, state, make)
-    if rank_and_world()[1] > 1:
-        spread.replicate(all_used=_all_used(spread, mixture, named, recipe, make(0)))
+    def loss_of(objective: Objective, batch: Batch, targets: Any) -> Loss:
+        with autocast(recipe, device):
+            return spread.loss(objective, batch, targets)
+
     checkpoint = run.checkpoints / str(run.index()["last"]) if run and run.index() else None
     parameters = [p for _, p in named]
     languages = list(getattr(source, "languages", ()))
-    board = TensorBoard(run, state.step) if run and run.leads and recipe.tensorboard else None
-    meters = Meters(device, FlopCounter(model, mixture.networks) if run else None, ranks=rank_and_world()[1])
-    prefetcher = Prefetcher(make, state.step, recipe.steps)
     reason, last_held_out = "done", None
-    try:
-        with _sigterm(caught=run is not None) as asked_to_stop:
-            while state.step < recipe.steps and not _tired(state, recipe):
-                t = state.step
-                prepared = prefetcher.get(t)
-                factor = learning_rate_factor(
-                    t, recipe.steps, schedule=recipe.schedule, warmup=recipe.warmup, decay=recipe.decay
-                )
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak_lr"] * factor
-                losses, tally = _step(spread, prepared, recipe, _dropout_key(seed, t), languages=len(languages))
-                norm = _clipped(parameters, recipe.clip)
-                skipped = _left_out(spread, prepared, source, recipe, state, losses, norm)
-                if not skipped:
-                    optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                state.step += 1
-                _count_languages(state, prepared)
-                _add_tally(state, tally)
-                finished = state.step == recipe.steps
-                if evaluate and (state.step % recipe.evaluate_every == 0 or finished):
-                    _training_mode(model, mixture.networks, on=False)
-                    held_out = last_held_out = evaluate(spread.loss)
-                    _training_mode(model, mixture.networks, on=True)
-                    _note_best(state, held_out)
-                else:
-                    held_out = None
-                readings = meters.read(prepared, prefetcher.waited)
-                progress = Progress(state.step, recipe.steps, losses, readings, held_out)
-                if run:
-                    row = _row(progress, norm, recipe.lr * factor, state, languages)
-                    run.log(row | ({"skipped": skipped} if skipped else {}))
-                    if board:
-                        board.write(row)
-                    if held_out is not None:
-                        state.tally = {}
-                if on_step:
-                    on_step(progress)
-                tired, stop = _tired(state, recipe), any_rank(asked_to_stop())
-                if run and (state.step % recipe.save_every == 0 or finished or tired or stop
-                            or (held_out is not None and state.best_step == state.step)):  # fmt: skip
-                    checkpoint = save(run, spread, tokenizer, mixture.networks, named, optimizer, state)
-                if stop and not finished:
-                    reason = "stopped"
-                    break
-            if state.step < recipe.steps and reason == "done":
-                reason = "patience"
-    finally:
-        prefetcher.close()
+    with contextlib.ExitStack() as running:
+        running.enter_context(varlen(model, wanted=by_text(recipe, model, device)))
+        compile_layers(recipe, model)
+        _training_mode(model, mixture.networks, on=True)
+        if device.type == "cpu":
+            set_threads(spread, mixture.networks, recipe, state, make)
+        if rank_and_world()[1] > 1:
+            spread.replicate(all_used=all_used(spread, mixture, named, recipe, make(0)))
+        board = TensorBoard(run, state.step) if run and run.leads and recipe.tensorboard else None
         if board:
-            board.close()
+            running.callback(board.close)
+        meters = Meters(device, FlopCounter(model, mixture.networks) if run else None, ranks=rank_and_world()[1])
+        prefetcher = Prefetcher(make, state.step, recipe.steps)
+        running.callback(prefetcher.close)
+        asked_to_stop = running.enter_context(_sigterm(caught=run is not None))
+        while state.step < recipe.steps and not _tired(state, recipe):
+            t = state.step
+            prepared = prefetcher.get(t)
+            factor = learning_rate_factor(
+                t, recipe.steps, schedule=recipe.schedule, warmup=recipe.warmup, decay=recipe.decay
+            )
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak_lr"] * factor
+            losses, tally = step(spread, prepared, recipe, dropout_key(seed, t), languages=len(languages))
+            norm = clipped(parameters, recipe.clip)
+            skipped = left_out(loss_of, model, prepared, source, recipe, state, losses, norm)
+            if not skipped:
+                optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            state.step += 1
+            _count_languages(state, prepared)
+            _add_tally(state, tally)
+            finished = state.step == recipe.steps
+            if evaluate and (state.step % recipe.evaluate_every == 0 or finished):
+                _training_mode(model, mixture.networks, on=False)
+                held_out = last_held_out = evaluate(loss_of)
+                _training_mode(model, mixture.networks, on=True)
+                _note_best(state, held_out)
+            else:
+                held_out = None
+            readings = meters.read(prepared, prefetcher.waited)
+            progress = Progress(state.step, recipe.steps, losses, readings, held_out)
+            if run:
+                row = _row(progress, norm, recipe.lr * factor, state, languages)
+                run.log(row | ({"skipped": skipped} if skipped else {}))
+                if board:
+                    board.write(row)
+                if held_out is not None:
+                    state.tally = {}
+            if on_step:
+                on_step(progress)
+            tired, stop = _tired(state, recipe), any_rank(asked_to_stop())
+            if run and (state.step % recipe.save_every == 0 or finished or tired or stop
+                        or (held_out is not None and state.best_step == state.step)):  # fmt: skip
+                checkpoint = save(run, spread, tokenizer, mixture.networks, named, optimizer, state)
+            if stop and not finished:
+                reason = "stopped"
+                break
+        if state.step < recipe.steps and reason == "done":
+            reason = "patience"
     _training_mode(model, mixture.networks, on=False)
     return TrainResult(state.step, reason, meters.tokens, meters.seconds, checkpoint, last_held_out)
-
-
-def _optimizer(
-    model: PreTrainedModel, named: Sequence[tuple[str, nn.Parameter]], recipe: TrainRecipe
-) -> torch.optim.Optimizer:
-    """AdamW over all parameters; token tables may have a rate of their own."""
-    parts = language_parts(model)
-    tables = {id(model.get_input_embeddings().weight), *(id(t.weight) for t in (parts.tables if parts else ()))}
-    return build_optimizer(
-        [
-            ([(n, p) for n, p in named if id(p) not in tables], recipe.lr),
-            ([(n, p) for n, p in named if id(p) in tables], recipe.embedding_lr or recipe.lr),
-        ],
-        weight_decay=recipe.weight_decay,
-        betas=(recipe.beta1, recipe.beta2),
-        epsilon=recipe.epsilon,
-    )
-
-
-def _dropout_key(seed: int, t: int) -> Callable[[int, int], int]:
-    return lambda part, piece: int(keyed_generator(seed, t, 6, part, piece).integers(2**62))
-
-
-def _clipped(parameters: Sequence[nn.Parameter], largest: float) -> float:
-    """The norm of the gradient before it was clipped."""
-    norm = torch.nn.utils.clip_grad_norm_(parameters, largest or math.inf, foreach=True)
-    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
-
-
-def _all_used(
-    spread: Spread,
-    mixture: Objectives,
-    named: Sequence[tuple[str, nn.Parameter]],
-    recipe: TrainRecipe,
-    prepared: Prepared,
-) -> bool:
-    """Whether every step has a gradient to every parameter: certain only of one objective over one network."""
-    if len(mixture.objectives) > 1 or mixture.networks:
-        return False
-    _step(spread, prepared, recipe, _dropout_key(0, 0))
-    used = all(parameter.grad is not None for _, parameter in named)
-    for _, parameter in named:
-        parameter.grad = None
-    return used
-
-
-def _left_out(
-    spread: Spread,
-    prepared: Prepared,
-    source: BatchSource,
-    recipe: TrainRecipe,
-    state: State,
-    losses: dict[str, float],
-    norm: float,
-) -> str:
-    """Why a step is left out, and where the text is that made it so; empty for one that is taken.
-
-    Raises:
-        TrainingError: something is wrong with the step and the recipe says stop.
-    """
-    wrong = fault(losses, norm, state.norms, recipe.spike)
-    if not wrong:
-        if recipe.spike:
-            state.norms = [*state.norms, norm][-REMEMBERED:]
-        return ""
-    where = suspects(spread.loss, spread.model, prepared, source, state.step)
-    if recipe.on_bad == "stop":
-        spikes = f", norms up to {recipe.spike:g} medians" if recipe.spike else ""
-        raise TrainingError(
-            f"step {state.step + 1}: {wrong}",
-            expected=f"finite losses and gradients{spikes}",
-            where=where,
-            next_step="look at the text there; train.on_bad=skip leaves such steps out, and a smaller train.lr or "
-            "train.clip makes them rarer",
-        )
-    return f"{wrong}; {where}"
 
 
 def _training_mode(model: PreTrainedModel, networks: Mapping[str, nn.Module], *, on: bool) -> None:
     for module in (model, *networks.values()):
         module.train(on)
-
-
-def _set_threads(
-    spread: Spread,
-    networks: Mapping[str, nn.Module],
-    recipe: TrainRecipe,
-    state: State,
-    make: Callable[[int], Prepared],
-) -> None:
-    if recipe.threads or state.threads:
-        state.threads = recipe.threads or min(state.threads, available_cores())
-        torch.set_num_threads(state.threads)
-        return
-    prepared = make(0)
-    # A trial must leave no trace: queues and momentum copies move on with every loss.
-    kept = [(tensor, tensor.clone()) for network in networks.values() for tensor in network.state_dict().values()]
-
-    def trial() -> None:
-        _step(spread, prepared, recipe, _dropout_key(0, 0))
-        for module in (spread.model, *networks.values()):
-            module.zero_grad(set_to_none=True)
-
-    state.threads = of_first_rank(choose_threads(trial, repeats=2))
-    torch.set_num_threads(state.threads)
-    for tensor, before in kept:
-        tensor.copy_(before)
 
 
 def _tired(state: State, recipe: TrainRecipe) -> bool:

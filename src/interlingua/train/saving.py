@@ -33,6 +33,7 @@ from interlingua.objectives.ranks import rank_and_world
 from interlingua.run import Run
 from interlingua.text.lines import check_file
 from interlingua.train.dist import Spread, folder_of_all
+from interlingua.train.optim import Joined, state_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -65,7 +66,7 @@ def save(
     tokenizer: PreTrainedTokenizerBase,
     networks: Mapping[str, nn.Module],
     named: Named,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | Joined,
     state: State,
 ) -> Path:
     """Write the checkpoint of a step; called on all ranks.
@@ -132,11 +133,11 @@ def _whole_weights(spread: Spread) -> dict[str, Any] | None:
     return whole
 
 
-def _moments(named: Named, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+def _moments(named: Named, optimizer: torch.optim.Optimizer | Joined) -> dict[str, torch.Tensor]:
     return {
         f"{name}.{key}": value
         for name, parameter in named
-        for key, value in optimizer.state.get(parameter, {}).items()
+        for key, value in state_of(optimizer, parameter).items()
         if isinstance(value, torch.Tensor)
     }
 
@@ -178,7 +179,7 @@ def resume(
     spread: Spread,
     networks: Mapping[str, nn.Module],
     named: Named,
-    optimizer: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer | Joined,
 ) -> State | None:
     """Load the last checkpoint into network, objectives' networks and optimiser, if there is one.
 
@@ -240,7 +241,7 @@ def _load_weights(spread: Spread, weights: dict[str, Any], folder: Path) -> None
         model.load_state_dict(fitting, strict=False)
 
 
-def _load_moments(folder: Path, named: Named, optimizer: torch.optim.Optimizer) -> None:
+def _load_moments(folder: Path, named: Named, optimizer: torch.optim.Optimizer | Joined) -> None:
     """Every parameter's moments, each parameter's share of them where it is sharded."""
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
@@ -257,4 +258,4 @@ def _load_moments(folder: Path, named: Named, optimizer: torch.optim.Optimizer) 
     _read_shares(folder, moments)
     for entry, value in moments.items():
         name, key = entry.rsplit(".", 1)
-        optimizer.state[parameters[name]][key] = value
+        state_of(optimizer, parameters[name])[key] = value
