@@ -7,10 +7,13 @@ import json
 import numpy as np
 import pytest
 from tests.fixtures_cli import run
+from tests.fixtures_models import hf_tokenizer, tiny_encoder  # noqa: F401
 
-from interlingua.bench import SHAPES, Shape, compare_pretraining
+from interlingua.bench import SHAPES, Embedding, Shape, compare_pretraining, mixed_texts
+from interlingua.bench.embed import _check
 from interlingua.bench.pretrain import BLOCK, ORDINARY, Blocks
 from interlingua.errors import MissingExtraError, RunError
+from interlingua.models.checkpoint import save_checkpoint
 
 
 def test_losses_of_both_sides_agree():
@@ -57,3 +60,33 @@ def test_the_command_shows_what_was_measured(monkeypatch):
     assert "3.00 (2.00-5.00)" in shown.stdout
     document = json.loads(run("bench", "pretrain", "h256-30k", "--json").stdout)
     assert document[0]["ratios"] == [2.0, 3.0, 5.0]
+
+
+def test_vectors_of_both_sides_agree(tmp_path, hf_tokenizer):  # noqa: F811
+    """A tiny encoder on a few bundled texts: every side is timed, and sentence-transformers' vectors are the oracle."""
+    pytest.importorskip("sentence_transformers")
+    save_checkpoint(tmp_path / "tiny", tiny_encoder("bert", vocabulary=len(hf_tokenizer)).float(), hf_tokenizer)
+    shown = run("bench", "embed", "--model", str(tmp_path / "tiny"), "--texts", "12", "--repeats", "1", "--json")
+    assert shown.exit_code == 0, shown.stderr
+    document = json.loads(shown.stdout)
+    assert document["difference"] < 1e-5 > document["distance"]
+    assert {side for side, seconds in document["seconds"].items() if seconds[0] > 0} == {
+        "ours", "ours-plain", "sentence-transformers"
+    }  # fmt: skip
+    assert document["ratios"]["sentence-transformers"] == [1.0]
+
+
+def test_texts_are_of_mixed_length():
+    """The same texts for the same seed; short and long ones, none empty."""
+    texts = mixed_texts(300)
+    lengths = [len(text) for text in texts]
+    assert texts == mixed_texts(300)
+    assert min(lengths) > 0
+    assert np.percentile(lengths, 90) > 5 * np.percentile(lengths, 10)
+
+
+def test_other_vectors_void_the_comparison():
+    """Vectors that are apart are no result."""
+    found = Embedding(1)
+    with pytest.raises(RunError, match="vectors differ"):
+        _check(found, {"ours": np.eye(2), "ours-plain": np.eye(2), "sentence-transformers": np.eye(2)[::-1]})

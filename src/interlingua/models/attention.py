@@ -24,6 +24,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from interlingua.batch import Batch
 from interlingua.models.architectures import ARCHITECTURES, Architecture, architecture, architecture_or_plain
+from interlingua.models.linear import quick_linear
 from interlingua.models.separate import spoken_in
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def _states(model: PreTrainedModel, batch: Batch, *, every_layer: bool) -> tuple
     if kind.mask == "rows":
         batch, back = _one_a_row(batch)
     inputs = model_inputs(model, batch)
-    with spoken_in(batch.languages_BL):
+    with spoken_in(batch.languages_BL), quick_linear():
         if kind.mask == "disentangled":
             # DeBERTa multiplies its embeddings with the mask it is called with, which must be of two dimensions there.
             mask = inputs.pop("attention_mask")
@@ -180,9 +181,10 @@ def lower_states(model: PreTrainedModel, batch: Batch, layers: int) -> Tensor:
 
 
 def _run_layers(layers: Any, states_BLD: Tensor, mask: Tensor | None) -> Tensor:
-    for layer in layers:
-        out = layer(states_BLD, mask)
-        states_BLD = out[0] if isinstance(out, tuple) else out
+    with quick_linear():
+        for layer in layers:
+            out = layer(states_BLD, mask)
+            states_BLD = out[0] if isinstance(out, tuple) else out
     return states_BLD
 
 
@@ -234,15 +236,16 @@ def encode_at(model: PreTrainedModel, batch: Batch, chosen_BL: Tensor) -> Tensor
             *of_BXD.shape[:2], attention.num_attention_heads, attention.attention_head_size
         ).transpose(1, 2)
 
-    context_BHMK = scaled_dot_product_attention(
-        heads(attention.query, queries_BMD),
-        heads(attention.key, states_BLD),
-        heads(attention.value, states_BLD),
-        attn_mask=mask,
-        dropout_p=attention.dropout.p if attention.training else 0.0,
-    )
-    context_ND = context_BHMK.transpose(1, 2).flatten(2)[wanted_BM]
-    states_ND: Tensor = last.feed_forward_chunk(last.attention.output(context_ND, queries_BMD[wanted_BM]))
+    with quick_linear():
+        context_BHMK = scaled_dot_product_attention(
+            heads(attention.query, queries_BMD),
+            heads(attention.key, states_BLD),
+            heads(attention.value, states_BLD),
+            attn_mask=mask,
+            dropout_p=attention.dropout.p if attention.training else 0.0,
+        )
+        context_ND = context_BHMK.transpose(1, 2).flatten(2)[wanted_BM]
+        states_ND: Tensor = last.feed_forward_chunk(last.attention.output(context_ND, queries_BMD[wanted_BM]))
     return states_ND
 
 
