@@ -9,9 +9,20 @@ import pytest
 from tests.fixtures_cli import run
 from tests.fixtures_models import hf_tokenizer, tiny_encoder  # noqa: F401
 
-from interlingua.bench import SHAPES, Embedding, Shape, compare_pretraining, mixed_texts
+from interlingua.bench import (
+    SHAPES,
+    TUNE_SHAPES,
+    Embedding,
+    Shape,
+    TuneShape,
+    Tuning,
+    compare_pretraining,
+    compare_tuning,
+    mixed_texts,
+)
 from interlingua.bench.embed import _check
 from interlingua.bench.pretrain import BLOCK, ORDINARY, Blocks
+from interlingua.bench.tune import OURS, TRAINERS, examples
 from interlingua.errors import MissingExtraError, RunError
 from interlingua.models.checkpoint import save_checkpoint
 
@@ -90,3 +101,40 @@ def test_other_vectors_void_the_comparison():
     found = Embedding(1)
     with pytest.raises(RunError, match="vectors differ"):
         _check(found, {"ours": np.eye(2), "ours-plain": np.eye(2), "sentence-transformers": np.eye(2)[::-1]})
+
+
+@pytest.mark.parametrize("shape", list(TUNE_SHAPES))
+def test_examples_of_a_shape(shape):
+    """As many as asked, of several classes, always the same."""
+    found = examples(TUNE_SHAPES[shape], 60)
+    assert found == examples(TUNE_SHAPES[shape], 60)
+    assert len(found) == 60
+    assert len({e.label for e in found}) >= 3
+    assert all(e.text for e in found)
+
+
+def test_tuning_of_both_sides_agrees(tmp_path, hf_tokenizer):  # noqa: F811
+    """A tiny encoder for three steps: Trainer's losses and scores are the oracle, whatever the padding."""
+    save_checkpoint(tmp_path / "tiny", tiny_encoder("bert", vocabulary=len(hf_tokenizer)).float(), hf_tokenizer)
+    shape = TuneShape("pairs", 64, 4)
+    found = compare_tuning(shape, model=str(tmp_path / "tiny"), freeze="none", repeats=1, steps=2, warm=1)
+    assert found.difference < 1e-4
+    assert found.score["ours"] == found.score["trainer-batch"] == found.score["trainer-longest"]
+    assert all(len(found.ratios(side)) == 1 and found.rate(side) > 0 for side in found.seconds)
+    wrong = run("bench", "tune", "topics")
+    assert wrong.exit_code == 1
+    assert "topic" in wrong.stderr
+
+
+def test_the_tuning_table(monkeypatch):
+    """Medians and ratios of neighbouring runs, from measurements made up here."""
+    made_up = Tuning(TUNE_SHAPES["topic"], 5)
+    for side, seconds in zip(
+        (*OURS, *TRAINERS), ([1.0, 2.0], [2.0, 4.0], [5.0, 6.0], [3.0, 4.0], [2.0, 3.0]), strict=True
+    ):
+        made_up.seconds[side], made_up.threads[side], made_up.peak_mb[side], made_up.score[side] = seconds, 2, 9.0, 0.5
+    monkeypatch.setattr("interlingua.bench.compare_tuning", lambda shape, **options: made_up)
+    document = json.loads(run("bench", "tune", "topic", "--json").stdout)
+    assert document[0]["ratios"]["trainer-longest"] == [3.0, 5.0]
+    assert document[0]["ratios"]["trainer-batch"] == [2.0, 3.0]
+    assert "4.00 (3.00-5.00)" in run("bench", "tune", "topic").stdout

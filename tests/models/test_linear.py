@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import linear
 
 from interlingua.models import linear as module
-from interlingua.models.linear import onednn_is_quicker, quick_linear
+from interlingua.models.linear import onednn_is_quicker, product, quick_linear
 
 here = pytest.mark.skipif(not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this torch has no oneDNN")
 
@@ -93,3 +93,13 @@ def test_the_rule_asks_the_processor(monkeypatch):
     text = "vendor_id : AuthenticAMD"
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX2")
     assert not rule()
+
+
+@here
+def test_a_product_without_a_gradient():
+    """Both libraries' products, of a transposed view too, and of float64."""
+    left, right, bias = torch.randn(5, 8), torch.randn(8, 6), torch.randn(6)
+    wanted = (left.double() @ right.double() + bias).float()
+    with torch.no_grad():
+        torch.testing.assert_close(product(left, right.T, bias), wanted)
+        torch.testing.assert_close(product(left.double(), right.T.double(), bias.double()).float(), wanted)

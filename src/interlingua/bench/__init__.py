@@ -6,5 +6,18 @@ ratios of runs that stood next to one another.
 
 from interlingua.bench.embed import Embedding, compare_embedding, mixed_texts
 from interlingua.bench.pretrain import SHAPES, Comparison, Shape, compare_pretraining
+from interlingua.bench.tune import TUNE_SHAPES, TuneShape, Tuning, compare_tuning
 
-__all__ = ["SHAPES", "Comparison", "Embedding", "Shape", "compare_embedding", "compare_pretraining", "mixed_texts"]
+__all__ = [
+    "SHAPES",
+    "TUNE_SHAPES",
+    "Comparison",
+    "Embedding",
+    "Shape",
+    "TuneShape",
+    "Tuning",
+    "compare_embedding",
+    "compare_pretraining",
+    "compare_tuning",
+    "mixed_texts",
+]

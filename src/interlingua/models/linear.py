@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["onednn_is_quicker", "quick_linear"]
+__all__ = ["onednn_is_quicker", "product", "quick_linear"]
 
 #: Weights smaller than this are left to torch: there the call costs more than the product.
 SMALLEST = 64 * 128
@@ -36,12 +36,12 @@ def onednn_is_quicker() -> bool:
 
     ``INTERLINGUA_ONEDNN=0`` or ``=1`` in the environment says it for certain.
     """
-    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not has_onednn or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    mkl, onednn = (library.is_available() for library in (torch.backends.mkl, torch.backends.mkldnn))
+    if not onednn or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         return False
     if (said := os.environ.get("INTERLINGUA_ONEDNN", "")) in {"0", "1"}:
         return said == "1"
-    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkl.is_available():
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not mkl:
         return False
     try:
         return "GenuineIntel" not in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
@@ -100,6 +100,12 @@ def _linear(states: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> 
     by = _Linear.apply if learns else _product
     output_NO: Tensor = by(input_NI, weight_OI, bias_O)
     return output_NO.view(*states.shape[:-1], weight_OI.shape[0])
+
+
+def product(left_NI: Tensor, right_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
+    """``left @ right.T + bias`` by the quicker library, without a gradient; for code that has its own backward pass."""
+    quick = onednn_is_quicker() and _fits(left_NI, right_OI)
+    return (_product if quick else linear)(left_NI, right_OI, bias_O)
 
 
 def quick_linear() -> contextlib.AbstractContextManager[Any]:
