@@ -7,10 +7,24 @@ import json
 import numpy as np
 import pytest
 from tests.fixtures_cli import run
+from tests.fixtures_models import hf_tokenizer, tiny_encoder  # noqa: F401
 
-from interlingua.bench import SHAPES, Shape, compare_pretraining
+from interlingua.bench import (
+    SHAPES,
+    TUNE_SHAPES,
+    Embedding,
+    Shape,
+    TuneShape,
+    Tuning,
+    compare_pretraining,
+    compare_tuning,
+    mixed_texts,
+)
+from interlingua.bench.embed import _check
 from interlingua.bench.pretrain import BLOCK, ORDINARY, Blocks
+from interlingua.bench.tune import OURS, TRAINERS, examples
 from interlingua.errors import MissingExtraError, RunError
+from interlingua.models.checkpoint import save_checkpoint
 
 
 def test_losses_of_both_sides_agree():
@@ -57,3 +71,70 @@ def test_the_command_shows_what_was_measured(monkeypatch):
     assert "3.00 (2.00-5.00)" in shown.stdout
     document = json.loads(run("bench", "pretrain", "h256-30k", "--json").stdout)
     assert document[0]["ratios"] == [2.0, 3.0, 5.0]
+
+
+def test_vectors_of_both_sides_agree(tmp_path, hf_tokenizer):  # noqa: F811
+    """A tiny encoder on a few bundled texts: every side is timed, and sentence-transformers' vectors are the oracle."""
+    pytest.importorskip("sentence_transformers")
+    save_checkpoint(tmp_path / "tiny", tiny_encoder("bert", vocabulary=len(hf_tokenizer)).float(), hf_tokenizer)
+    shown = run("bench", "embed", "--model", str(tmp_path / "tiny"), "--texts", "12", "--repeats", "1", "--json")
+    assert shown.exit_code == 0, shown.stderr
+    document = json.loads(shown.stdout)
+    assert document["difference"] < 1e-5 > document["distance"]
+    assert {side for side, seconds in document["seconds"].items() if seconds[0] > 0} == {
+        "ours", "ours-plain", "sentence-transformers"
+    }  # fmt: skip
+    assert document["ratios"]["sentence-transformers"] == [1.0]
+
+
+def test_texts_are_of_mixed_length():
+    """The same texts for the same seed; short and long ones, none empty."""
+    texts = mixed_texts(300)
+    lengths = [len(text) for text in texts]
+    assert texts == mixed_texts(300)
+    assert min(lengths) > 0
+    assert np.percentile(lengths, 90) > 5 * np.percentile(lengths, 10)
+
+
+def test_other_vectors_void_the_comparison():
+    """Vectors that are apart are no result."""
+    found = Embedding(1)
+    with pytest.raises(RunError, match="vectors differ"):
+        _check(found, {"ours": np.eye(2), "ours-plain": np.eye(2), "sentence-transformers": np.eye(2)[::-1]})
+
+
+@pytest.mark.parametrize("shape", list(TUNE_SHAPES))
+def test_examples_of_a_shape(shape):
+    """As many as asked, of several classes, always the same."""
+    found = examples(TUNE_SHAPES[shape], 60)
+    assert found == examples(TUNE_SHAPES[shape], 60)
+    assert len(found) == 60
+    assert len({e.label for e in found}) >= 3
+    assert all(e.text for e in found)
+
+
+def test_tuning_of_both_sides_agrees(tmp_path, hf_tokenizer):  # noqa: F811
+    """A tiny encoder for three steps: Trainer's losses and scores are the oracle, whatever the padding."""
+    save_checkpoint(tmp_path / "tiny", tiny_encoder("bert", vocabulary=len(hf_tokenizer)).float(), hf_tokenizer)
+    shape = TuneShape("pairs", 64, 4)
+    found = compare_tuning(shape, model=str(tmp_path / "tiny"), freeze="none", repeats=1, steps=2, warm=1)
+    assert found.difference < 1e-4
+    assert found.score["ours"] == found.score["trainer-batch"] == found.score["trainer-longest"]
+    assert all(len(found.ratios(side)) == 1 and found.rate(side) > 0 for side in found.seconds)
+    wrong = run("bench", "tune", "topics")
+    assert wrong.exit_code == 1
+    assert "topic" in wrong.stderr
+
+
+def test_the_tuning_table(monkeypatch):
+    """Medians and ratios of neighbouring runs, from measurements made up here."""
+    made_up = Tuning(TUNE_SHAPES["topic"], 5)
+    for side, seconds in zip(
+        (*OURS, *TRAINERS), ([1.0, 2.0], [2.0, 4.0], [5.0, 6.0], [3.0, 4.0], [2.0, 3.0]), strict=True
+    ):
+        made_up.seconds[side], made_up.threads[side], made_up.peak_mb[side], made_up.score[side] = seconds, 2, 9.0, 0.5
+    monkeypatch.setattr("interlingua.bench.compare_tuning", lambda shape, **options: made_up)
+    document = json.loads(run("bench", "tune", "topic", "--json").stdout)
+    assert document[0]["ratios"]["trainer-longest"] == [3.0, 5.0]
+    assert document[0]["ratios"]["trainer-batch"] == [2.0, 3.0]
+    assert "4.00 (3.00-5.00)" in run("bench", "tune", "topic").stdout

@@ -39,7 +39,7 @@ def test_verbs_are_those_of_the_issue() -> None:
     wanted = (
         "tour, corpus build, vocab train, vocab report, shards write, shards inspect, pretrain, watch, finetune,"
         " evaluate, probe retrieve, report, study list, study run, study report, recipe list, recipe show,"
-        " recipe check, bench pretrain, bench corpus, doctor"
+        " recipe check, bench pretrain, bench embed, bench tune, bench corpus, doctor"
     )
     assert {" ".join(path) for path in ALL} == set(wanted.split(", "))
     help_text = run("--help").stdout

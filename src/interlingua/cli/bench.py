@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -62,6 +63,121 @@ def pretrain(
             )  # fmt: skip
     columns = ["shape", "ours, tokens/s", "Trainer", "ratio (range)", "threads", "peak MB", "loss difference"]
     return Answer(document, [table(columns, rows, left=1)])
+
+
+@app.command(cls=Verb)
+def embed(
+    model: Annotated[str, typer.Option(help="Short name, hub id or folder.")] = "e5-small",
+    against: Annotated[
+        Literal["sentence-transformers"], typer.Option(help="The other side: its encode.")
+    ] = "sentence-transformers",
+    file: Annotated[Path | None, typer.Option(help="Texts of your own: .txt, .jsonl, .tsv, Parquet.")] = None,
+    texts: Annotated[int, typer.Option(min=10, help="Number of texts.")] = 600,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs a side, in turn.")] = 3,
+    as_json: JSON = False,
+    debug: Debug = False,
+) -> Answer:
+    """Sentence vectors a second of our encoder and of sentence-transformers.
+
+    The same weights, prefix and longest length, float32, on the CPU; the vectors of both sides must agree. The texts
+    are bundled ones of mixed length, in 13 and more languages, unless a file is given.
+
+    Example:
+    interlingua bench embed --texts 600
+    """
+    import itertools
+    import statistics
+
+    from interlingua.bench import compare_embedding, mixed_texts
+    from interlingua.cli.progress import Stages
+    from interlingua.cli.tables import table
+    from interlingua.text.documents import read_documents
+
+    chosen = [d.text for d in itertools.islice(read_documents(file), texts)] if file else mixed_texts(texts)
+    with Stages() as stages:
+        found = compare_embedding(model, chosen, repeats=repeats, say=stages.say)
+    names = {"ours": "ours", "ours-plain": "ours, torch's products", "sentence-transformers": "sentence-transformers"}
+    rows, ratios = [], {}
+    for side, name in names.items():
+        ratios[side] = sorted(found.ratios(side))
+        low, high = ratios[side][0], ratios[side][-1]
+        settings = found.settings[side]
+        rows.append(
+            (
+                name, f"{found.rate(side, found.texts):,.1f}", f"{found.rate(side, found.tokens):,.0f}",
+                f"{statistics.median(ratios[side]):.2f} ({low:.2f}-{high:.2f})",
+                str(settings["threads"]), str(settings.get("batch_size", "-")), f"{found.peak_mb[side]:,.0f}",
+            )
+        )  # fmt: skip
+    columns = ["side", "texts/s", "tokens/s", "ratio (range)", "threads", "batch size", "peak MB"]
+    shown = (
+        f"{found.texts:,} texts, {found.tokens:,} tokens; vectors differ by at most {found.difference:.0e}, "
+        f"cosine distance at most {found.distance:.0e}"
+    )
+    return Answer({**vars(found), "ratios": ratios}, [table(columns, rows, left=1), shown])
+
+
+@app.command(cls=Verb)
+def tune(
+    shapes: Annotated[list[str] | None, typer.Argument(metavar="[SHAPE]...", help="xnli, topic, long.")] = None,
+    model: Annotated[str, typer.Option(help="Short name, hub id or folder.")] = "e5-small",
+    freeze: Annotated[Literal["none", "embeddings"], typer.Option(help="Frozen part, on every side.")] = "embeddings",
+    repeats: Annotated[int, typer.Option(min=1, help="Runs a side, in turn.")] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="Steps timed.")] = 5,
+    as_json: JSON = False,
+    debug: Debug = False,
+) -> Answer:
+    """Tuning examples/s of our tuner and of transformers.Trainer.
+
+    The same network, head, batches and rates, dropout off; the losses of both sides must agree, step by step. Trainer
+    pads to the longest length, to the longest of a batch, and to the longest of batches made of texts of one length.
+    Without a shape all three are measured.
+
+    Example:
+    interlingua bench tune topic
+    """
+    import statistics
+
+    from interlingua.bench import TUNE_SHAPES, compare_tuning
+    from interlingua.cli.progress import Stages
+    from interlingua.cli.tables import table
+    from interlingua.errors import RecipeError, nearest
+
+    names = shapes or list(TUNE_SHAPES)
+    for name in names:
+        if name not in TUNE_SHAPES:
+            raise RecipeError(
+                f"shape {name!r}{nearest(name, TUNE_SHAPES)}",
+                expected=f"one of {', '.join(TUNE_SHAPES)}",
+                where="command line",
+            )
+    sides = {
+        "ours": "ours",
+        "ours-plain": "ours, torch's products",
+        "trainer-longest": "Trainer, padded to the longest length",
+        "trainer-batch": "Trainer, padded by batch",
+        "trainer-grouped": "Trainer, grouped by length",
+    }
+    document: list[dict[str, Any]] = []
+    rows, notes = [], []
+    with Stages() as stages:
+        for name in names:
+            found = compare_tuning(
+                TUNE_SHAPES[name], model=model, freeze=freeze, repeats=repeats, steps=steps, say=stages.say
+            )
+            ratios = {side: sorted(found.ratios(side)) for side in sides}
+            document.append({**vars(found), "shape": name, "ratios": ratios})
+            notes.append(f"{name}: losses of a step differ by at most {found.difference:.0e}, relative")
+            rows += [
+                (
+                    name, shown, f"{found.rate(side):,.1f}",
+                    f"{statistics.median(ratios[side]):.2f} ({ratios[side][0]:.2f}-{ratios[side][-1]:.2f})",
+                    str(found.threads[side]), f"{found.peak_mb[side]:,.0f}", f"{found.score[side]:.3f}",
+                )
+                for side, shown in sides.items()
+            ]  # fmt: skip
+    columns = ["shape", "side", "examples/s", "ours is faster by", "threads", "peak MB", "accuracy"]
+    return Answer(document, [table(columns, rows, left=2), *notes])
 
 
 @app.command(cls=Verb)

@@ -24,6 +24,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from interlingua.batch import Batch
 from interlingua.models.architectures import ARCHITECTURES, Architecture, architecture, architecture_or_plain
+from interlingua.models.linear import quick_linear
 from interlingua.models.separate import spoken_in
 from interlingua.models.varlen import attend, bounds_of, is_varlen
 
@@ -166,7 +167,7 @@ def _states(model: PreTrainedModel, batch: Batch, *, every_layer: bool) -> tuple
     if kind.mask == "rows":
         batch, back = _one_a_row(batch)
     inputs = model_inputs(model, batch)
-    with spoken_in(batch.languages_BL):
+    with spoken_in(batch.languages_BL), quick_linear():
         if kind.mask == "disentangled":
             # DeBERTa multiplies its embeddings with the mask it is called with, which must be of two dimensions there.
             mask = inputs.pop("attention_mask")
@@ -192,9 +193,10 @@ def lower_states(model: PreTrainedModel, batch: Batch, layers: int) -> Tensor:
 def _run_layers(model: PreTrainedModel, layers: Any, states_BLD: Tensor, batch: Batch) -> Tensor:
     kept_apart = _mask_inputs(model, architecture_or_plain(model), batch)
     kept_apart.pop("use_cache", None)
-    for layer in layers:
-        out = layer(states_BLD, **kept_apart)
-        states_BLD = out[0] if isinstance(out, tuple) else out
+    with quick_linear():
+        for layer in layers:
+            out = layer(states_BLD, **kept_apart)
+            states_BLD = out[0] if isinstance(out, tuple) else out
     return states_BLD
 
 
@@ -229,10 +231,11 @@ def encode_at(model: PreTrainedModel, batch: Batch, chosen_BL: Tensor) -> Tensor
         states_BLD = _run_layers(model, lower[batch.states_layer :], batch.states_BLD.to(model.dtype), batch)
     else:
         return batch.states_BLD.to(model.dtype)[chosen_BL]
-    context_ND, before_ND = (_context_by_text if is_varlen(model) else _context_under_mask)(
-        model, last.attention.self, states_BLD, batch, chosen_BL
-    )
-    states_ND: Tensor = last.feed_forward_chunk(last.attention.output(context_ND, before_ND))
+    with quick_linear():
+        context_ND, before_ND = (_context_by_text if is_varlen(model) else _context_under_mask)(
+            model, last.attention.self, states_BLD, batch, chosen_BL
+        )
+        states_ND: Tensor = last.feed_forward_chunk(last.attention.output(context_ND, before_ND))
     return states_ND
 
 

