@@ -402,6 +402,7 @@ def test_what_was_drawn_is_logged_per_language(parts, tmp_path):
 COMPILED = pytest.param({"compile": "on"}, marks=[
     pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler"),
     pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*not a leaf Tensor.*:UserWarning"),
 ])  # fmt: skip
 
 
