@@ -8,6 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DOCS_STAMP := $(VENV)/.installed-docs
+SOAK_STAMP := $(VENV)/.installed-soak
 
 # OpenMP threads that spin while they wait slow down everything else on a small machine.
 export OMP_WAIT_POLICY := PASSIVE
@@ -31,11 +32,16 @@ $(STAMP): pyproject.toml constraints.txt
 	else \
 		$(PYTHON) -m venv --clear $(VENV) && cp constraints.txt $(VENV)/constraints.txt; \
 	fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[e5,parquet,corpus,ray,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[e5,parquet,corpus,tensorboard,dev]'
 	@touch $@
 
 $(DOCS_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[docs]'
+	@touch $@
+
+# Ray is needed by the slow tests alone.
+$(SOAK_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[ray]'
 	@touch $@
 
 tour: $(STAMP)
@@ -47,7 +53,7 @@ test: $(STAMP)
 check: $(STAMP)
 	$(IN_VENV) scripts/check
 
-soak: $(STAMP)
+soak: $(SOAK_STAMP)
 	$(IN_VENV) scripts/test -m soak
 
 bench: $(STAMP)
