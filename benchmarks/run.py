@@ -34,26 +34,18 @@ def bible_texts() -> dict[str, list[str]]:
 
 
 def pretraining(folder: Path, repeats: int, steps: int) -> list[str]:
-    from interlingua.bench import SHAPES, compare_pretraining
+    from interlingua.bench import COLUMNS, SHAPES, compare_pretraining
 
-    lines = [
-        "| network | ours, tokens/s | Trainer, tokens/s | ratio, median (min-max) | peak MB, ours / Trainer "
-        "| losses differ by |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for name in ("h256-30k", "h256-120k"):
+    lines = [f"| {' | '.join(COLUMNS)} |", "| --- " * len(COLUMNS) + "|"]
+    notes = []
+    for name, shape in SHAPES.items():
         found = compare_pretraining(
-            SHAPES[name], repeats=repeats, steps=steps, say=lambda text, name=name: print(name, text, flush=True)
+            shape, repeats=repeats, steps=steps, say=lambda text, name=name: print(name, text, flush=True)
         )
-        ratios = sorted(found.ratios)
-        lines.append(
-            f"| H{found.shape.hidden} L{found.shape.layers}, vocabulary {found.shape.vocabulary:,} "
-            f"| {statistics.median(found.ours):,.0f} ({found.threads[0]} threads) "
-            f"| {statistics.median(found.trainer):,.0f} ({found.threads[1]}) "
-            f"| {statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f}) "
-            f"| {found.peak_mb[0]:,.0f} / {found.peak_mb[1]:,.0f} | {found.difference:.0e} |"
-        )
-    return lines
+        lines += [f"| {' | '.join(row)} |" for row in found.rows()]
+        notes.append(f"{name}: losses of a step differ by at most {found.difference:.0e}, relative; "
+                     f"{found.operations / 1e6:,.1f} M operations a token.")  # fmt: skip
+    return [*lines, "", *notes]
 
 
 class Timed:

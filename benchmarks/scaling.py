@@ -3,8 +3,8 @@
     python benchmarks/scaling.py --tokens 1e12 --languages 100
 
 Measured here: bytes of text and of shards a token, over the bundled sentences in XLM-R's pieces. Given, with what was
-measured elsewhere as defaults: MB/s of a core through `corpus build` (docs/results/corpus.md) and through `shards write`
-(docs/results/bench.md). Assumed: how much of the raw text is kept, and the share of a GPU's rate that training reaches,
+measured elsewhere as defaults: MB/s of a core through `corpus build` (docs/results/corpus.md) and through `shards
+write` (docs/results/bench.md). Assumed: how much of the raw text is kept, and the share of a GPU's rate that training reaches,
 which nobody but a run on that GPU can tell; its log says it (`flops_utilisation`).
 """
 
@@ -68,7 +68,8 @@ def main() -> None:
     print(f"| corpus build | {raw / 1e6 / given.corpus / 3600:,.0f} core hours |")
     print(f"| shards write | {clean / 1e6 / given.shards / 3600:,.0f} core hours |")
     print(f"| index in memory of each rank, shards of 20 MB | {shards / 20e6 * given.languages * 48 / 1e9:,.1f} GB |")
-    print(f"\n| network, hidden tokens | operations a token | {' | '.join(f'{u:.0%} of a {given.gpu}' for u in given.utilisation)} |")
+    columns = " | ".join(f"{share:.0%} of a {given.gpu}" for share in given.utilisation)
+    print(f"\n| network, hidden tokens | operations a token | {columns} |")
     print("| --- | --- |" + " --- |" * len(given.utilisation))
     for name, layers, width, rate in SHAPES:
         need = operations(layers, width, rate, vocabulary=250_000, length=given.unit)

@@ -6,10 +6,11 @@ ratios of runs that stood next to one another.
 
 from interlingua.bench.corpus import CorpusRun, compare_corpus, grown_corpus, write_input
 from interlingua.bench.embed import Embedding, compare_embedding, mixed_texts
-from interlingua.bench.pretrain import SHAPES, Comparison, Shape, compare_pretraining
+from interlingua.bench.pretrain import COLUMNS, SHAPES, Comparison, Shape, compare_pretraining
 from interlingua.bench.tune import TUNE_SHAPES, TuneShape, Tuning, compare_tuning
 
 __all__ = [
+    "COLUMNS",
     "SHAPES",
     "TUNE_SHAPES",
     "Comparison",

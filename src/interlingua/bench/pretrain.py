@@ -9,27 +9,24 @@ threads of the one would disturb the other. Price: importing torch again for eve
 
 from __future__ import annotations
 
-import json
 import os
-import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interlingua.bench.sides import answer, ask
 from interlingua.errors import MissingExtraError, RunError
 
 if TYPE_CHECKING:
     from interlingua.batch import Batch
     from interlingua.shards.stream import Layout
 
-__all__ = ["SHAPES", "Comparison", "Shape", "compare_pretraining"]
+__all__ = ["COLUMNS", "SHAPES", "Comparison", "Shape", "compare_pretraining"]
 
 BLOCK, SEED, RATE = 128, 0, 1e-4
 FIRST, LAST, PAD, MASK, ORDINARY = 2, 3, 0, 4, 5
@@ -69,24 +66,47 @@ class Comparison:
 
     Attributes:
         shape: the network.
-        ours: tokens/s, one a repeat.
-        trainer: the same of Trainer, with the number of threads that was better.
-        threads: (ours, Trainer's).
-        peak_mb: largest resident memory, (ours, Trainer's).
-        difference: largest relative difference between the losses of a step.
+        rates: side -> tokens/s, one a repeat; sides are :data:`SIDES`.
+        threads: side -> threads; Trainer has the number that was better in the first round.
+        peak_mb: side -> largest resident memory.
+        difference: largest relative difference between the losses of a step, of ours and Trainer's.
+        operations: that a token needs, by :mod:`interlingua.train.flops`.
+        utilisation: share of the machine's rate that ours reached, best repeat.
     """
 
     shape: Shape
-    ours: list[float] = field(default_factory=list)
-    trainer: list[float] = field(default_factory=list)
-    threads: tuple[int, int] = (0, 0)
-    peak_mb: tuple[float, float] = (0.0, 0.0)
-    difference: float = 0.0
+    rates: dict[str, list[float]]
+    threads: dict[str, int]
+    peak_mb: dict[str, float]
+    difference: float
+    operations: float
+    utilisation: float
 
-    @property
-    def ratios(self) -> list[float]:
-        """Ours to Trainer's, of neighbouring runs."""
-        return [a / b for a, b in zip(self.ours, self.trainer, strict=True)]
+    def ratios(self, side: str) -> list[float]:
+        """A side's tokens/s to Trainer's, of neighbouring runs."""
+        return [a / b for a, b in zip(self.rates[side], self.rates["trainer"], strict=True)]
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """A row a side, under :data:`COLUMNS`."""
+        name = f"H{self.shape.hidden} L{self.shape.layers}, {self.shape.vocabulary:,}"
+        shares = {"ours": f"{self.utilisation:.0%}"}
+        return [
+            (
+                name, shown, f"{statistics.median(self.rates[side]):,.0f}", _range(self.ratios(side)),
+                str(self.threads[side]), f"{self.peak_mb[side]:,.0f}", shares.get(side, ""),
+            )
+            for side, shown in SIDES.items()
+        ]  # fmt: skip
+
+
+#: Sides, and what they are called in tables.
+SIDES = {"ours": "ours", "ours-plain": "ours, torch's products", "trainer": "Trainer"}
+#: Of :meth:`Comparison.rows`.
+COLUMNS = ("network, vocabulary", "side", "tokens/s", "ratio, median (min-max)", "threads", "peak MB", "of the machine")
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 def compare_pretraining(
@@ -115,56 +135,33 @@ def compare_pretraining(
     candidates = sorted({1, available_cores()})
     found: dict[str, list[dict[str, Any]]] = {}
     for repeat in range(repeats):
-        for side, threads in (("ours", 0), *(("trainer", count) for count in candidates)):
-            row = _side(side, shape, steps, warm, threads)
-            found.setdefault(f"{side}-{threads}", []).append(row)
-            say(f"{side}, {row['threads']} threads: {row['tokens_per_second']:,.0f} tokens/s, {row['peak_mb']:,.0f} MB")
+        for side, threads in (("ours", 0), ("ours-plain", 0), *(("trainer", count) for count in candidates)):
+            work = {"shape": asdict(shape), "steps": steps, "warm": warm, "threads": threads}
+            row = ask(__name__, side, work)
+            found.setdefault(f"trainer-{threads}" if side == "trainer" else side, []).append(row)
+            say(f"{side}, {row['threads']} threads: {row['rate']:,.0f} tokens/s, {row['peak_mb']:,.0f} MB")
         if repeat == 0:
-            candidates = [max(candidates, key=lambda count: found[f"trainer-{count}"][0]["tokens_per_second"])]
-    best = f"trainer-{candidates[0]}"
-    ours, theirs = found["ours-0"], found[best]
-    result = Comparison(
-        shape,
-        [row["tokens_per_second"] for row in ours],
-        [row["tokens_per_second"] for row in theirs],
-        (ours[0]["threads"], theirs[0]["threads"]),
-        (_median(ours, "peak_mb"), _median(theirs, "peak_mb")),
-        max(abs(a / b - 1) for a, b in zip(ours[0]["losses"], theirs[0]["losses"], strict=True)),
+            candidates = [max(candidates, key=lambda count: found[f"trainer-{count}"][0]["rate"])]
+    by_side = {"ours": found["ours"], "ours-plain": found["ours-plain"], "trainer": found[f"trainer-{candidates[0]}"]}
+    losses = {side: rows[0]["losses"] for side, rows in by_side.items()}
+    difference = max(
+        abs(a / b - 1) for side in ("ours", "ours-plain") for a, b in zip(losses[side], losses["trainer"], strict=True)
     )
-    if result.difference > TOLERANCE:
+    if difference > TOLERANCE:
         raise RunError(
-            f"the losses of the two sides differ by {result.difference:.1e}: {ours[0]['losses']} and "
-            f"{theirs[0]['losses']}",
+            f"the losses of the sides differ by {difference:.1e}: {losses}",
             expected=f"at most {TOLERANCE:.0e}",
-            next_step="report this: one of the two computes something else",
+            next_step="report this: one of them computes something else",
         )
-    return result
-
-
-def _median(rows: Sequence[dict[str, Any]], key: str) -> float:
-    return float(statistics.median(row[key] for row in rows))
-
-
-def _side(side: str, shape: Shape, steps: int, warm: int, threads: int) -> dict[str, Any]:
-    numbers = (shape.hidden, shape.layers, shape.vocabulary, shape.rows, steps, warm, threads)
-    environment = os.environ | {
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_OFFLINE": "1",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", f"from {__name__} import main; main()", side, *map(str, numbers)],
-        capture_output=True,
-        text=True,
-        env=environment,
+    return Comparison(
+        shape,
+        {side: [row["rate"] for row in rows] for side, rows in by_side.items()},
+        {side: rows[0]["threads"] for side, rows in by_side.items()},
+        {side: statistics.median(row["peak_mb"] for row in rows) for side, rows in by_side.items()},
+        difference,
+        by_side["ours"][0]["operations"],
+        max(row["utilisation"] for row in by_side["ours"]),
     )
-    if done.returncode:
-        raise RunError(
-            f"{side} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:] or 'no message'}",
-            where=f"side {side} of {shape}",
-        )
-    row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return row
 
 
 class Blocks:
@@ -229,12 +226,14 @@ def _network(shape: Shape) -> Any:
     )
 
 
-def ours(shape: Shape, steps: int, threads: int) -> tuple[list[float], list[float], int]:
-    """Times after every step, losses, and threads."""
+def ours(shape: Shape, steps: int, threads: int) -> dict[str, Any]:
+    """Times after every step, losses, threads, operations a token, and those a second that the machine can do."""
     import torch
 
+    from interlingua.objectives.base import Part
     from interlingua.objectives.mix import Mixture
     from interlingua.recipe import TrainRecipe
+    from interlingua.train.flops import FlopCounter, peak_rate
     from interlingua.train.loop import Progress, train
 
     marks, losses = [time.perf_counter()], []
@@ -244,13 +243,27 @@ def ours(shape: Shape, steps: int, threads: int) -> tuple[list[float], list[floa
         losses.append(progress.losses["mlm"])
 
     recipe = TrainRecipe(steps=steps, lr=RATE, warmup=0.0, weight_decay=0.0, beta2=0.999, epsilon=1e-8, threads=threads)
-    mixture = Mixture([_objective(shape.vocabulary)], [1.0], how="sum", seed=SEED)
-    train(_network(shape), None, Blocks(shape, steps), mixture, recipe, seed=SEED, on_step=on_step)
-    return marks, losses, torch.get_num_threads()
+    blocks, objective, network = Blocks(shape, steps), _objective(shape.vocabulary), _network(shape)
+    train(network, None, blocks, Mixture([objective], [1.0], how="sum", seed=SEED), recipe, seed=SEED, on_step=on_step)
+    batch = blocks.batch(0)
+    prepared = (Part(0, objective, 1.0), batch, objective.prepare(batch, np.random.default_rng(SEED)))
+    return {
+        "marks": marks,
+        "losses": losses,
+        "threads": torch.get_num_threads(),
+        "operations": FlopCounter(network, {}).step([prepared]) / batch.tokens,
+        "peak": peak_rate(torch.device("cpu")),
+    }
 
 
-def trainer(shape: Shape, steps: int, threads: int) -> tuple[list[float], list[float], int]:
-    """The same of Trainer."""
+def ours_plain(shape: Shape, steps: int, threads: int) -> dict[str, Any]:
+    """The same with torch's own matrix products, whatever the processor."""
+    os.environ["INTERLINGUA_ONEDNN"] = "0"
+    return ours(shape, steps, threads)
+
+
+def trainer(shape: Shape, steps: int, threads: int) -> dict[str, Any]:
+    """Times after every step and losses of Trainer."""
     import torch
     from transformers import Trainer, TrainerCallback, TrainingArguments, default_data_collator
 
@@ -306,20 +319,22 @@ def trainer(shape: Shape, steps: int, threads: int) -> tuple[list[float], list[f
             data_collator=default_data_collator,
             callbacks=[Clock()],
         ).train()
-    return marks, losses, threads
+    return {"marks": marks, "losses": losses, "threads": threads, "operations": 0.0, "peak": 1.0}
+
+
+def _timed(run: Callable[[Shape, int, int], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """A side: its tokens/s over the steps after those that warm up."""
+
+    def side(work: dict[str, Any]) -> dict[str, Any]:
+        shape, steps, warm = Shape(**work["shape"]), work["steps"], work["warm"]
+        found = run(shape, steps + warm, work["threads"])
+        marks = found.pop("marks")
+        rate = steps * shape.rows * BLOCK / (marks[-1] - marks[warm])
+        return found | {"rate": rate, "utilisation": found["operations"] * rate / found["peak"]}
+
+    return side
 
 
 def main() -> None:
-    """Run the side that the command line names and print a line of JSON."""
-    side, (hidden, layers, vocabulary, rows, steps, warm, threads) = sys.argv[1], map(int, sys.argv[2:])
-    shape = Shape(hidden, layers, vocabulary, rows)
-    marks, losses, used = {"ours": ours, "trainer": trainer}[side](shape, steps + warm, threads)
-    spent = marks[-1] - marks[warm]
-    row = {
-        "side": side,
-        "tokens_per_second": steps * rows * BLOCK / spent,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "threads": used,
-        "losses": losses,
-    }
-    sys.stdout.write(json.dumps(row) + "\n")
+    """One side, in a process of its own."""
+    answer({"ours": _timed(ours), "ours-plain": _timed(ours_plain), "trainer": _timed(trainer)})

@@ -33,9 +33,7 @@ def pretrain(
     Example:
     interlingua bench pretrain h256-30k --against transformers
     """
-    import statistics
-
-    from interlingua.bench import SHAPES, compare_pretraining
+    from interlingua.bench import COLUMNS, SHAPES, compare_pretraining
     from interlingua.cli.progress import Stages
     from interlingua.cli.tables import table
     from interlingua.errors import RecipeError, nearest
@@ -47,22 +45,18 @@ def pretrain(
                 f"shape {name!r}{nearest(name, SHAPES)}", expected=f"one of {', '.join(SHAPES)}", where="command line"
             )
     document: list[dict[str, Any]] = []
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    notes: list[str] = []
     with Stages() as stages:
         for name in names:
             found = compare_pretraining(SHAPES[name], repeats=repeats, steps=steps, say=stages.say)
-            ratios = sorted(found.ratios)
-            document.append({**vars(found), "shape": name, "ratios": ratios})
-            rows.append(
-                (
-                    name, f"{statistics.median(found.ours):,.0f}", f"{statistics.median(found.trainer):,.0f}",
-                    f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})",
-                    f"{found.threads[0]} / {found.threads[1]}", f"{found.peak_mb[0]:,.0f} / {found.peak_mb[1]:,.0f}",
-                    f"{found.difference:.0e}",
-                )
-            )  # fmt: skip
-    columns = ["shape", "ours, tokens/s", "Trainer", "ratio (range)", "threads", "peak MB", "loss difference"]
-    return Answer(document, [table(columns, rows, left=1)])
+            document.append({**vars(found), "shape": name, "ratios": found.ratios("ours")})
+            rows += found.rows()
+            notes.append(
+                f"{name}: losses of a step differ by at most {found.difference:.0e}, relative; "
+                f"{found.operations / 1e6:,.1f} M operations a token"
+            )
+    return Answer(document, [table(list(COLUMNS), rows, left=2), *notes])
 
 
 @app.command(cls=Verb)

@@ -25,6 +25,7 @@ from torch import nn
 
 from interlingua.batch import Batch
 from interlingua.models.architectures import architecture_or_plain
+from interlingua.models.linear import product
 from interlingua.objectives.base import Part, Targets, TokenTargets
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ GPU_RATES = {"H200": 989e12, "H100 PCIe": 756e12, "H100": 989e12, "A100": 312e12
 
 
 def peak_rate(device: torch.device) -> float:
-    """Operations a second: a known GPU's by its data sheet, else those of a large matrix product, measured now."""
+    """Operations a second: a known GPU's by its data sheet, else those of a large matrix product, measured now.
+
+    On a CPU on as many threads as are set, and by the library that the network's products are done by.
+    """
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         for part, rate in GPU_RATES.items():
@@ -49,7 +53,7 @@ def peak_rate(device: torch.device) -> float:
     best = float("inf")
     for _ in range(6):
         begin = time.perf_counter()
-        square @ square
+        product(square, square)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         best = min(best, time.perf_counter() - begin)
