@@ -4,8 +4,8 @@
 
 Measured here: bytes of text and of shards a token, over the bundled sentences in XLM-R's pieces. Given, with what was
 measured elsewhere as defaults: MB/s of a core through `corpus build` (docs/results/corpus.md) and through `shards
-write` (docs/results/bench.md). Assumed: how much of the raw text is kept, and the share of a GPU's rate that training reaches,
-which nobody but a run on that GPU can tell; its log says it (`flops_utilisation`).
+write` (docs/results/bench.md). Assumed: how much of the raw text is kept, and the share of a GPU's rate that training
+reaches, which nobody but a run on that GPU can tell; its log says it (`flops_utilisation`).
 """
 
 from __future__ import annotations

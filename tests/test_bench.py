@@ -31,8 +31,12 @@ def test_losses_of_both_sides_agree():
     """A tiny network for three steps: tokens/s are there, and the losses agree step by step."""
     said: list[str] = []
     found = compare_pretraining(Shape(32, 1, 600, rows=4), repeats=1, steps=2, warm=1, say=said.append)
-    assert len(found.ours) == len(found.trainer) == len(found.ratios) == 1
-    assert found.ours[0] > 0 < found.trainer[0]
+    assert set(found.rates) == {"ours", "ours-plain", "trainer"}
+    assert all(len(rates) == 1 and rates[0] > 0 for rates in found.rates.values())
+    assert 0 < found.utilisation < 1
+    # 6 a weight of the matrices: keys and values of all tokens, the rest and the output of those that are hidden.
+    by_hand = 6 * (2 * 32**2 + 0.15 * (10 * 32**2 + 600 * 32 + 32**2)) + 12 * 32 * BLOCK * 0.15
+    assert found.operations == pytest.approx(by_hand, rel=0.1)
     assert found.difference < 1e-5
     assert sum(text.startswith("trainer") for text in said) >= 1
 
@@ -65,12 +69,14 @@ def test_the_command_shows_what_was_measured(monkeypatch):
     """Medians and ratios of neighbouring runs, from measurements made up here."""
     from interlingua.bench import Comparison
 
-    made_up = Comparison(SHAPES["h256-30k"], [30.0, 10.0, 20.0], [10.0, 5.0, 4.0], (2, 1), (5.0, 9.0), 1e-6)
+    rates = {"ours": [30.0, 10.0, 20.0], "ours-plain": [10.0, 5.0, 4.0], "trainer": [10.0, 5.0, 4.0]}
+    each = dict.fromkeys(rates, 1)
+    made_up = Comparison(SHAPES["h256-30k"], rates, each, each, 1e-6, 2e7, 0.5)
     monkeypatch.setattr("interlingua.bench.compare_pretraining", lambda shape, **options: made_up)
     shown = run("bench", "pretrain", "h256-30k")
     assert "3.00 (2.00-5.00)" in shown.stdout
     document = json.loads(run("bench", "pretrain", "h256-30k", "--json").stdout)
-    assert document[0]["ratios"] == [2.0, 3.0, 5.0]
+    assert sorted(document[0]["ratios"]) == [2.0, 3.0, 5.0]
 
 
 def test_vectors_of_both_sides_agree(tmp_path, hf_tokenizer):  # noqa: F811
