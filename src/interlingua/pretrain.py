@@ -8,6 +8,7 @@ on where it was with the same command.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlingua.corpus import LOOK, corpus_items, corpus_languages, holds_documents, sample_corpus
-from interlingua.errors import RecipeError
+from interlingua.errors import MissingExtraError, RecipeError
 from interlingua.recipe import (
     AlignRecipe,
     CLMRecipe,
@@ -51,6 +52,7 @@ Say = Callable[[str], None]
 #: Keys that say how a run is computed, not what is learnt: a resumed run may have others. ``train.evaluate_every`` is
 #: none of them, since it decides which checkpoint is the best and when the patience is over.
 EXECUTION = (
+    "data.cache_gb",
     "train.accumulate",
     "train.attention",
     "train.compile",
@@ -133,6 +135,10 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
             f"objective {ordered[0]!r} with model.language_embeddings",
             expected="one of the two: both need token types",
             where="model.language_embeddings",
+        )
+    if train.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise MissingExtraError(
+            "train.tensorboard without TensorBoard", next_step="pip install 'interlingua[tensorboard]'"
         )
     if train.row_length > model.positions:
         raise RecipeError(
@@ -394,7 +400,7 @@ def pretrain(
     from interlingua.shards.files import joined
     from interlingua.shards.format import fingerprint
     from interlingua.shards.read import ShardSet, has_shards
-    from interlingua.train.dist import pick_device, process_group
+    from interlingua.train.dist import of_first_rank, pick_device, process_group
     from interlingua.train.heldout import held_out_losses
     from interlingua.train.loop import train
 
@@ -425,6 +431,7 @@ def pretrain(
         for objective in mixture.objectives:
             stream.plan(objective.layout)  # refuses before the first step what has no data
         held_out_folder = joined(folder, "held-out")
+        measurable = of_first_rank(has_shards(held_out_folder))
         held_out_stream = (
             _stream(
                 recipe,
@@ -433,7 +440,7 @@ def pretrain(
                 _all_along(recipe),
                 seed=recipe.seed,
             )
-            if has_shards(held_out_folder)
+            if measurable
             else None
         )
 

@@ -51,7 +51,9 @@ Rate = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 def _place(value: object) -> Path | str:
-    return value if isinstance(value, str) and "://" in value else Path(str(value))
+    if not isinstance(value, (str, Path)):
+        raise ValueError(f"a path or an address, not {value!r}")
+    return value if isinstance(value, str) and "://" in value else Path(value)
 
 
 #: A path, or an address on object storage.

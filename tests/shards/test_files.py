@@ -68,7 +68,7 @@ def test_copies_stay_within_their_room(tmp_path):
     for i in chance.integers(0, 20, 100).tolist():
         path = files.path(f"{i}.shard")
         assert path.read_bytes() == bytes([i]) * 1000
-        kept = list((tmp_path / "cache").glob("*/*"))
+        kept = list((tmp_path / "cache").glob("*/*.shard"))
         assert sum(file.stat().st_size for file in kept) <= 5500
         assert path in kept
     assert len(kept) == 5
@@ -152,3 +152,14 @@ def test_a_hundred_gigabytes(tmp_path):
     assert found["bytes"] > 100e9
     assert found["batches"] == 20
     assert found["grown_mb"] < 200
+
+
+def test_shards_written_anew_are_fetched_anew(bucket, shard_folder, tmp_path):
+    """Another manifest at the same address: its own copies, not those of the files before."""
+    first = ShardSet(f"{bucket}/train").shard(0).path
+    storage = fsspec.filesystem("memory")
+    manifest = json.loads(storage.cat("/bucket/shards/train/manifest.json"))
+    storage.pipe("/bucket/shards/train/manifest.json", json.dumps(manifest | {"unit_tokens": 1}).encode())
+    second = ShardSet(f"{bucket}/train").shard(0).path
+    assert first.name == second.name
+    assert first != second

@@ -20,6 +20,14 @@ from interlingua.train.meters import Meters, TensorBoard
 from interlingua.train.prefetch import Prefetcher
 
 V, D = 800, 64
+
+
+@pytest.fixture
+def torchs_products(monkeypatch):
+    """Products that torch's counter knows, on any processor."""
+    monkeypatch.setattr("interlingua.models.linear.onednn_is_quicker", lambda: False)
+
+
 SHAPE = {"vocab_size": V, "hidden_size": D, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 128,
          "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}  # fmt: skip
 
@@ -46,6 +54,7 @@ def attention_by_hand(batch, *, highest: float) -> float:
     return 12 * D * float((lengths**2).sum()) * (2 + highest)
 
 
+@pytest.mark.usefixtures("torchs_products")
 def test_matrices_are_what_torch_counts():
     """BERT, every token predicted, so that nothing is asked of some tokens only."""
     model = BertForMaskedLM(BertConfig(**SHAPE))
@@ -53,17 +62,18 @@ def test_matrices_are_what_torch_counts():
     everything = batch.tokens - 2 * 6
     part, batch, targets = work([48] * 6, pack=False, rate=1.0)
     assert targets.count == everything
-    ours = FlopCounter(model, {}).step([(part, batch, targets)])
+    ours = FlopCounter(model).step([(part, batch, targets)])
     share = everything / batch.tokens
     expected = counted(model, part, batch, targets) + attention_by_hand(batch, highest=share)
     assert ours == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.usefixtures("torchs_products")
 def test_the_highest_layer_counts_what_is_asked():
     """BERT at 15 %: torch's count, which is a little larger where rows are filled up to the longest."""
     model = BertForMaskedLM(BertConfig(**SHAPE))
     part, batch, targets = work([20, 28, 16, 32, 48], pack=True)
-    ours = FlopCounter(model, {}).step([(part, batch, targets)])
+    ours = FlopCounter(model).step([(part, batch, targets)])
     asked = targets.count / batch.tokens
     matrices = ours - attention_by_hand(batch, highest=asked)
     assert 0.97 * counted(model, part, batch, targets) < matrices <= counted(model, part, batch, targets)
@@ -79,12 +89,13 @@ def test_attention_is_what_torch_counts():
     assert products == 12 * D * (4 * 40**2) * 3
 
 
+@pytest.mark.usefixtures("torchs_products")
 def test_shared_layers_count_as_often_as_they_run():
     """ALBERT: one layer's weights, run three times."""
     config = AlbertConfig(**SHAPE, embedding_size=32, attn_implementation="sdpa")
     model = AlbertForMaskedLM(config)
     part, batch, targets = work([48] * 6, pack=False)
-    ours = FlopCounter(model, {}).step([(part, batch, targets)])
+    ours = FlopCounter(model).step([(part, batch, targets)])
     expected = counted(model, part, batch, targets) + attention_by_hand(batch, highest=1.0)
     # The map from embeddings to the layers' width is part of the embeddings.
     assert ours == pytest.approx(expected - 6 * batch.tokens * 32 * D, rel=0.01)
@@ -152,3 +163,12 @@ def test_tensorboard_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     with Run(tmp_path / "run", "a: 1\n") as run, pytest.raises(MissingExtraError, match="tensorboard"):
         TensorBoard(run, 0)
+
+
+def test_what_the_formula_does_not_fit_is_not_counted():
+    """Networks beside the model, and encoder-decoders."""
+    model = BertForMaskedLM(BertConfig(**SHAPE))
+    assert FlopCounter.of(model, {}) is not None
+    assert FlopCounter.of(model, {"generator": torch.nn.Linear(2, 2)}) is None
+    model.config.is_encoder_decoder = True
+    assert FlopCounter.of(model, {}) is None

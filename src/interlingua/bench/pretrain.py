@@ -251,7 +251,7 @@ def ours(shape: Shape, steps: int, threads: int) -> dict[str, Any]:
         "marks": marks,
         "losses": losses,
         "threads": torch.get_num_threads(),
-        "operations": FlopCounter(network, {}).step([prepared]) / batch.tokens,
+        "operations": FlopCounter(network).step([prepared]) / batch.tokens,
         "peak": peak_rate(torch.device("cpu")),
     }
 

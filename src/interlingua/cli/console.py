@@ -140,7 +140,7 @@ class Verb(TyperCommand):
             if debug:
                 traceback.print_exc()
             elif rank:  # the first rank says it whole
-                typer.echo(f"rank {rank} ends: {str(error).splitlines()[0]}", err=True)
+                typer.echo(f"rank {rank} ends: {(str(error) or type(error).__name__).splitlines()[0]}", err=True)
             else:
                 typer.echo(f"{typer.style('error', fg='red', bold=True)}: {error}", err=True)
             raise typer.Exit(1) from None

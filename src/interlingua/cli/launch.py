@@ -35,8 +35,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _passing_on(processes: Sequence[BaseProcess]) -> Callable[[int, FrameType | None], None]:
+def _passing_on(processes: Sequence[BaseProcess], asked: list[int]) -> Callable[[int, FrameType | None], None]:
     def pass_on(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
         for process in processes:
             if process.is_alive() and process.pid:
                 os.kill(process.pid, number)
@@ -56,18 +57,26 @@ def launch(words: Sequence[str], ranks: int, *, restarts: int, say: Callable[[st
     Returns:
         The exit code.
     """
-    from torch.multiprocessing.spawn import ProcessExitedException, spawn
+    from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException, spawn
 
+    # Before torch is imported there: each rank makes its batches on its own share of the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // ranks)))
+    asked: list[int] = []  # signals to end
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)  # says that it ends the other ranks
     for left in range(restarts, -1, -1):
         started = spawn(_rank, (list(words), ranks, _free_port()), nprocs=ranks, join=False)  # type: ignore[no-untyped-call]
         assert started is not None  # not joined
-        before = signal.signal(signal.SIGTERM, _passing_on(started.processes))
+        before = signal.signal(signal.SIGTERM, _passing_on(started.processes, asked))
         try:
             while not started.join():
                 pass
             return 0
+        except ProcessRaisedException as error:
+            say(str(error))
+            return 1
         except ProcessExitedException as error:
+            if asked:
+                return 0  # what was finished is saved; a rank that was not in the loop yet ends by the signal itself
             if error.signal_name is None:
                 return error.exit_code
             if not left:

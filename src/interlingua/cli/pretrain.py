@@ -78,7 +78,8 @@ def pretrain(
         more = ["--workers", str(workers), *(["--json"] if as_json else []), *(["--debug"] if debug else [])]
         raise typer.Exit(_launched([*words[1:], *more], ranks, restarts))
     if os.environ.get("RANK", "0") != "0":
-        run(plan, folder)  # the first rank speaks for all
+        with contextlib.suppress(_Stopped), _stopping():
+            run(plan, folder)  # the first rank speaks for all
         raise typer.Exit(0)
     try:
         with Stages({"pretrain": 1.0}) as stages, _stopping():
@@ -90,7 +91,8 @@ def pretrain(
                     "pretrain",
                     p.step,
                     p.steps,
-                    f"{'  '.join(f'{k} {v:.3f}' for k, v in p.losses.items())}  {p.tokens_per_second:,.0f} tokens/s",
+                    f"{'  '.join(f'{k} {v:.3f}' for k, v in p.losses.items())}  {p.tokens_per_second:,.0f} tokens/s"
+                    + (f"  {share:.0%} of the machine" if (share := p.readings.flops_utilisation) else ""),
                 ),
                 workers=workers,
             )

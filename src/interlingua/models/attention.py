@@ -104,8 +104,10 @@ def _mask_inputs(model: PreTrainedModel, kind: Architecture, batch: Batch) -> di
         return {"attention_mask": (batch.segments_BL > 0).long()}
     if kind.mask == "permutation":
         return {"perm_mask": (~block_mask(batch)[:, 0]).to(model.dtype), "use_mems": False}
+    # A decoder that is to keep its keys for later would copy all of them here.
+    cache = {"use_cache": False} if kind.causal(model.config) else {}
     if is_varlen(model):
-        return {"attention_mask": None} | _varlen_inputs(batch)
+        return {"attention_mask": None} | _varlen_inputs(batch) | cache
     mask = attention_mask(model, batch)
     if kind.mask == "disentangled":
         return {"attention_mask": block_mask(batch) if mask is None else mask}
@@ -115,8 +117,6 @@ def _mask_inputs(model: PreTrainedModel, kind: Architecture, batch: Batch) -> di
     if kind.mask == "sliding" and mask is not None:
         sliding = block_mask(batch, window=model.config.sliding_window)
         return {"attention_mask": {"full_attention": mask, "sliding_attention": sliding}}
-    # A decoder that is to keep its keys for later would copy all of them here.
-    cache = {"use_cache": False} if kind.causal(model.config) else {}
     return {"attention_mask": mask} | cache
 
 

@@ -128,6 +128,7 @@ def _interface(
 ) -> tuple[Tensor, None]:
     """What transformers calls: [B, H, L, K] in, [B, L, H, K] out."""
     assert cu_seq_lens_q is not None  # models.attention hands the bounds to every call
+    assert not dropout  # can_varlen looked
     B, H, L, K = query_BHLK.shape
     query, key, value = (x.transpose(1, 2).reshape(B * L, x.shape[1], K) for x in (query_BHLK, key_BHLK, value_BHLK))
     if key.shape[1] != H:  # grouped queries
@@ -151,7 +152,7 @@ def _interface(
 def can_varlen(model: PreTrainedModel) -> bool:
     """Whether the class lets attention be exchanged, and uses no dropout in it."""
     config = model.config
-    rates = ("attention_probs_dropout_prob", "attention_dropout", "attention_probs_dropout")
+    rates = ("attention_probs_dropout_prob", "attention_dropout", "attention_probs_dropout", "attn_pdrop")
     return bool(getattr(model, "_supports_attention_backend", False)) and not any(
         isinstance(getattr(config, name, 0.0), float) and getattr(config, name, 0.0) for name in rates
     )

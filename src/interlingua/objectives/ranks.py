@@ -69,10 +69,12 @@ def segment_vectors(model: PreTrainedModel, batch: Batch, *, pooling: str) -> Te
     if (rows.start, rows.stop) == (0, batch.rows):
         return pool_segments(encode(model, batch), batch, how=pooling)
     whole_SD = torch.zeros(batch.segments, model.config.hidden_size, dtype=model.dtype, device=model.device)
-    if rows.start < rows.stop:
-        own = batch.select_rows(rows.start, rows.stop)
-        numbers = batch.segments_BL[rows]
-        places = torch.unique(numbers[numbers > 0]) - 1
-        own_SD = pool_segments(encode(model, own), own, how=pooling)
-        whole_SD = whole_SD.index_put((places,), own_SD.to(whole_SD.dtype))
+    # A rank without rows runs one that counts nothing, so that all meet in the backward pass.
+    counts = rows.start < rows.stop
+    rows = rows if counts else slice(0, 1)
+    own = batch.select_rows(rows.start, rows.stop)
+    numbers = batch.segments_BL[rows]
+    places = torch.unique(numbers[numbers > 0]) - 1
+    own_SD = pool_segments(encode(model, own), own, how=pooling) * float(counts)
+    whole_SD = whole_SD.index_put((places,), own_SD.to(whole_SD.dtype))
     return sum_over_ranks(whole_SD)

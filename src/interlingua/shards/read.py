@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from interlingua.errors import ShardError
 from interlingua.run import cache_folder
-from interlingua.shards.files import Files, is_remote, joined
+from interlingua.shards.files import Files
 from interlingua.shards.format import VERSION, Shard
 
 __all__ = ["Located", "ShardSet", "Which", "has_shards"]
@@ -45,13 +46,12 @@ class Located:
 
 
 def has_shards(folder: Path | str) -> bool:
-    """Whether there are finished shards."""
-    if is_remote(folder):
-        import fsspec
+    """Whether there are finished shards.
 
-        system, path = fsspec.core.url_to_fs(joined(folder, MANIFEST))
-        return bool(system.exists(path))
-    return (Path(folder) / MANIFEST).is_file()
+    Raises:
+        ShardError: a storage that does not answer.
+    """
+    return Files(folder, copies=cache_folder() / "shards", room=0).manifest(MANIFEST) is not None
 
 
 class ShardSet:
@@ -85,6 +85,7 @@ class ShardSet:
         self._entries = self.manifest["shards"]
         self._unverified = set(range(len(self._entries))) if verify else set()
         self._open: OrderedDict[int, Shard] = OrderedDict()
+        self._lock = threading.Lock()
         linked, units, documents = np.moveaxis(self._read_counts(), 2, 0)
         self._ends: dict[Which, np.ndarray] = {
             "all": np.cumsum(units, axis=0),
@@ -92,7 +93,7 @@ class ShardSet:
             "following": np.cumsum(units - documents, axis=0),
         }
         if not self._files.remote:
-            self._check_sizes()
+            self._check_files()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -103,20 +104,32 @@ class ShardSet:
         Raises:
             ShardError: missing, truncated or altered.
         """
-        if number in self._open:
+        with self._lock:  # batches are made in one thread, and looked into in another
+            if number not in self._open:
+                self._open[number] = self._opened(number)
+                if len(self._open) > OPEN:
+                    self._open.popitem(last=False)
             self._open.move_to_end(number)
             return self._open[number]
-        name = self._entries[number]["file"]
-        path = self._files.path(name)
-        if number in self._unverified:
-            self._compare(path, self._entries[number])
-            self._unverified.discard(number)
-        shard = self._open[number] = Shard(path, number)
-        if len(self._open) > OPEN:
-            self._open.popitem(last=False)
-        return shard
 
-    def _check_sizes(self) -> None:
+    def _opened(self, number: int) -> Shard:
+        entry = self._entries[number]
+        for last in (False, True):
+            path = self._files.path(entry["file"])
+            try:
+                if number in self._unverified:
+                    self._compare(path, entry)
+                shard = Shard(path, number)
+            except ShardError:
+                # A copy may go, damaged or removed by another process for want of room: it is fetched once more.
+                if last or not self._files.remote or path.exists():
+                    raise
+            else:
+                self._unverified.discard(number)
+                return shard
+        raise AssertionError  # the second time returns or raises
+
+    def _check_files(self) -> None:
         """All files are there; if that is little to read, they are what was written."""
         size = 0
         for entry in self._entries:
@@ -143,7 +156,7 @@ class ShardSet:
                 f"{entry['file']!r} was altered after it was written",
                 expected=f"SHA-256 {entry['sha256'][:16]}...",
                 where=self._files.where(entry["file"]),
-                next_step="restore the file, or remove the folder of the shards and write them again",
+                next_step="restore the file, or write the shards again",
             )
 
     def _read_counts(self) -> np.ndarray:
@@ -153,9 +166,10 @@ class ShardSet:
         return np.load(path, allow_pickle=False).astype(np.int64)  # type: ignore[no-any-return]
 
     def _read_manifest(self) -> dict[str, Any]:
-        path, shown = self._files.path(MANIFEST), self._files.where(MANIFEST)
-        if not path.is_file():
-            unfinished = len(list(path.parent.glob("*.shard"))) if path.parent.is_dir() else 0
+        raw, shown = self._files.manifest(MANIFEST), self._files.where(MANIFEST)
+        if raw is None:
+            folder = Path(self.folder)
+            unfinished = len(list(folder.glob("*.shard"))) if not self._files.remote and folder.is_dir() else 0
             raise ShardError(
                 f"no manifest in {str(self.folder)!r}"
                 + (f", but {unfinished} shards: writing did not end" if unfinished else ""),
@@ -164,7 +178,7 @@ class ShardSet:
                 next_step="run the same `shards write` command again: it goes on where it stopped",
             )
         try:
-            manifest = json.loads(path.read_text(encoding="utf-8"))
+            manifest = json.loads(raw)
         except ValueError as error:
             manifest = {"format": f"not JSON: {error}"}
         found = manifest if isinstance(manifest, dict) else {}

@@ -39,6 +39,7 @@ __all__ = [
     "any_rank",
     "first_rank",
     "folder_of_all",
+    "is_gone",
     "of_first_rank",
     "pick_device",
     "process_group",
@@ -51,13 +52,23 @@ PATIENCE = datetime.timedelta(hours=24)
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` is this rank's GPU (the first one where there is one process), else the CPU."""
-    if name == "auto":
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else _CPU
-    return torch.device(name)
+    """``auto`` and ``cuda`` are this rank's GPU (the first one where there is one process); ``auto`` may be the CPU.
 
-
-_CPU = torch.device("cpu")
+    Raises:
+        RecipeError: one GPU for several ranks, or more ranks than GPUs.
+    """
+    local, ranks = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if name == "auto" and not torch.cuda.is_available():
+        return torch.device("cpu")
+    if name not in {"auto", "cuda"}:
+        if name.startswith("cuda") and ranks > 1:
+            raise RecipeError(f"train.device = {name!r} for {ranks} ranks", expected="auto or cuda: one GPU a rank",
+                              where="train.device")  # fmt: skip
+        return torch.device(name)
+    if (there := torch.cuda.device_count()) <= local and ranks > 1:
+        raise RecipeError(f"rank {local} of this machine with {there} GPU(s)", expected="as many ranks as GPUs",
+                          where="--ranks")  # fmt: skip
+    return torch.device("cuda", local)
 
 
 @contextlib.contextmanager
@@ -89,7 +100,7 @@ def process_group(device: torch.device) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not any(word in str(error) for word in ("gloo", "NCCL", "Connection closed by peer")):
+        if not is_gone(error):
             raise
         raise RunError(
             f"another rank has gone: {str(error).splitlines()[0]}",
@@ -98,6 +109,12 @@ def process_group(device: torch.device) -> Iterator[None]:
         ) from error
     finally:
         dist.destroy_process_group()
+
+
+def is_gone(error: BaseException) -> bool:
+    """Whether an error says that another rank has gone."""
+    said = str(error)
+    return isinstance(error, RuntimeError) and any(w in said for w in ("gloo", "NCCL", "Connection closed by peer"))
 
 
 def of_first_rank(value: T) -> T:
@@ -137,7 +154,13 @@ def all_fine() -> Iterator[None]:
     rank, world = rank_and_world()
     if world > 1:
         words = None if failure is None else f"{type(failure).__name__}: {failure}".splitlines()[0]
-        failed = {i: text for i, text in enumerate(_from_all(words)) if text}
+        try:
+            told = _from_all(words)
+        except RuntimeError:  # another rank has gone; this one's own error says more
+            if failure is None:
+                raise
+            raise failure from None
+        failed = {i: text for i, text in enumerate(told) if text}
         if failed and failure is None:
             first, text = next(iter(failed.items()))
             raise RunError(f"rank {first} failed: {text}", where=f"rank {rank} of {world}")

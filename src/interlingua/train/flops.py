@@ -10,15 +10,15 @@ logits nobody asked for are none. Forward and backward pass together, N tokens, 
     6 K (E V + W') the output layer over V entries of width E, and the W' weights of its transform
 
 In the highest layer of BERT-like networks only keys and values are needed of all N tokens, all else of K. Embeddings,
-norms, activations, softmax and the optimiser are left out, as is usual. Price: heads over classes and networks beside
-the model count as their matrices do, 6 N W, which is a little too much for a momentum copy.
+norms, activations, softmax and the optimiser are left out, as is usual. Price: what the formula does not fit is not
+counted at all: encoder-decoders, DeBERTa's positions, and networks beside the model.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import nn
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["GPU_RATES", "FlopCounter", "peak_rate"]
 
-#: Dense bf16 operations a second by part of the device's name, from the makers' data sheets.
-GPU_RATES = {"H200": 989e12, "H100 PCIe": 756e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12}
+#: Dense bf16 operations a second by words of the device's name, from the makers' data sheets.
+GPU_RATES = {"H200": 989e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12,
+             "L4": 121e12}  # fmt: skip
 
 
 def peak_rate(device: torch.device) -> float:
@@ -43,9 +44,9 @@ def peak_rate(device: torch.device) -> float:
     On a CPU on as many threads as are set, and by the library that the network's products are done by.
     """
     if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-        for part, rate in GPU_RATES.items():
-            if part in name:
+        words = set(torch.cuda.get_device_name(device).replace("-", " ").split())
+        for name, rate in GPU_RATES.items():
+            if words.issuperset(name.split()):
                 return rate
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
     size = 8192 if device.type == "cuda" else 768
@@ -69,10 +70,15 @@ class FlopCounter:
 
     Args:
         model: the network.
-        networks: what learns beside it.
     """
 
-    def __init__(self, model: PreTrainedModel, networks: Mapping[str, nn.Module]) -> None:
+    @classmethod
+    def of(cls, model: PreTrainedModel, networks: Mapping[str, nn.Module]) -> Self | None:
+        """The counter of a network; None where the formula does not fit it, or networks learn beside it."""
+        fits = not networks and not model.config.is_encoder_decoder and model.config.model_type != "deberta-v2"
+        return cls(model) if fits else None
+
+    def __init__(self, model: PreTrainedModel) -> None:
         kind, config = architecture_or_plain(model), model.config
         base = model.base_model
         layers = kind.stack(base)[1]
@@ -91,7 +97,6 @@ class FlopCounter:
         self._output = table.shape[0] * table.shape[1]
         # An output layer of its own is the table's size; what is left is its transform, or a head over classes.
         self._head = sum(p.numel() for p in head if p.shape[0] != table.shape[0])
-        self._beside = _matrices(networks.values())
 
     def step(self, prepared: Iterable[tuple[Part, Batch, Targets]]) -> float:
         """Operations of one optimiser step over its batches."""
@@ -103,7 +108,7 @@ class FlopCounter:
         squares = float((lengths_S.double() ** 2).sum())
         over_vocabulary = isinstance(targets, TokenTargets)
         asked = targets.count if over_vocabulary else tokens
-        matrices: float = 6.0 * (tokens * (self._body - self._asked + self._beside) + asked * self._asked)
+        matrices: float = 6.0 * (tokens * (self._body - self._asked) + asked * self._asked)
         attention: float = self._pairs * self._width * squares * self._layers
         if self._asked:  # the highest layer's queries are those of the tokens asked for
             attention -= self._pairs * self._width * squares * (1 - asked / max(1, tokens))

@@ -2,9 +2,9 @@
 
 In: a model, something that gives batch t, and a mixture of objectives the loop knows nothing about. Out: checkpoints
 in a run folder. Decisions: batch, masks, dropout and learning rate of step t follow from (seed, t), so a resumed run
-is bit for bit the run that was never stopped; ranks share the rows of one global batch, so their number changes sums
-by their rounding alone; batches are prepared in another thread while the step before is computed. Price: every rank
-makes the whole batch, and the same number of threads must be used after a resume (it is kept in the checkpoint).
+is, on CPUs bit for bit, the run that was never stopped; ranks share the rows of one global batch, so their number
+changes sums by their rounding alone; batches are prepared in another thread while the step before is computed. Price:
+every rank makes the whole batch, and as many threads are needed after a resume (they are kept in the checkpoint).
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class TrainResult:
     Attributes:
         step: steps done.
         reason: ``"done"``, ``"stopped"`` (SIGTERM), or ``"patience"``.
-        tokens: tokens seen by this process.
+        tokens: tokens of all ranks since this process began.
         seconds: spent in the loop by this process.
         checkpoint: the last checkpoint, if a run folder was given.
         held_out: the last held-out losses.
@@ -181,12 +181,12 @@ def train(
         _training_mode(model, mixture.networks, on=True)
         if device.type == "cpu":
             set_threads(spread, mixture.networks, recipe, state, make)
-        if rank_and_world()[1] > 1:
+        if rank_and_world()[1] > 1 and not spread.sharded:
             spread.replicate(all_used=all_used(spread, mixture, named, recipe, make(0)))
         board = TensorBoard(run, state.step) if run and run.leads and recipe.tensorboard else None
         if board:
             running.callback(board.close)
-        meters = Meters(device, FlopCounter(model, mixture.networks) if run else None, ranks=rank_and_world()[1])
+        meters = Meters(device, FlopCounter.of(model, mixture.networks) if run else None, ranks=rank_and_world()[1])
         prefetcher = Prefetcher(make, state.step, recipe.steps)
         running.callback(prefetcher.close)
         asked_to_stop = running.enter_context(_sigterm(caught=run is not None))
@@ -206,7 +206,8 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             state.step += 1
             _count_languages(state, prepared)
-            _add_tally(state, tally)
+            if not skipped:
+                _add_tally(state, tally)
             finished = state.step == recipe.steps
             if evaluate and (state.step % recipe.evaluate_every == 0 or finished):
                 _training_mode(model, mixture.networks, on=False)

@@ -32,7 +32,7 @@ from interlingua.models.separate import LanguageParts
 from interlingua.objectives.ranks import rank_and_world
 from interlingua.run import Run
 from interlingua.text.lines import check_file
-from interlingua.train.dist import Spread, folder_of_all
+from interlingua.train.dist import Spread, folder_of_all, is_gone, of_first_rank
 from interlingua.train.optim import Joined, state_of
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def resume(
     """
     from safetensors.torch import load_file, load_model
 
-    last = run.index().get("last")
+    last = of_first_rank(run.index().get("last"))
     if last is None:
         return None
     folder = run.checkpoints / str(last)
@@ -206,6 +206,8 @@ def resume(
     try:
         _load_moments(folder / "training" / "optimizer", named, optimizer)
     except Exception as error:
+        if is_gone(error):
+            raise
         raise _unusable(folder, error) from error
     run.rewind_log(state.step)
     return state

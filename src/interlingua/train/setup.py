@@ -141,7 +141,7 @@ def set_threads(
         for module in (spread.model, *networks.values()):
             module.zero_grad(set_to_none=True)
 
-    state.threads = of_first_rank(choose_threads(trial, repeats=2))
+    state.threads = of_first_rank(choose_threads(trial, repeats=2, cores=of_first_rank(available_cores())))
     torch.set_num_threads(state.threads)
     for tensor, before in kept:
         tensor.copy_(before)

@@ -22,7 +22,7 @@ def available_cores() -> int:
     return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-def choose_threads(step: Callable[[], object], *, repeats: int = 3) -> int:
+def choose_threads(step: Callable[[], object], *, repeats: int = 3, cores: int = 0) -> int:
     """The number of threads to use for ``step``, measured; torch is left set to it.
 
     The most threads win unless fewer are clearly faster: on a machine that is busy for the moment of the measurement
@@ -31,8 +31,10 @@ def choose_threads(step: Callable[[], object], *, repeats: int = 3) -> int:
     Args:
         step: a forward (and backward) pass as it will be run; called a few times for each candidate.
         repeats: timed calls a candidate; the fastest counts.
+        cores: that may be used; 0: all of this process.
     """
-    candidates = sorted({1, 2, 4, 8, 16, available_cores()} & set(range(1, available_cores() + 1)), reverse=True)
+    cores = cores or available_cores()
+    candidates = sorted({1, 2, 4, 8, 16, cores} & set(range(1, cores + 1)), reverse=True)
     best, best_time = candidates[0], float("inf")
     for threads in candidates:
         torch.set_num_threads(threads)
