@@ -43,7 +43,7 @@ def pretraining(folder: Path, repeats: int, steps: int) -> list[str]:
             shape, repeats=repeats, steps=steps, say=lambda text, name=name: print(name, text, flush=True)
         )
         lines += [f"| {' | '.join(row)} |" for row in found.rows()]
-        notes.append(f"{name}: losses of a step differ by at most {found.difference:.0e}, relative; "
+        notes.append(f"- {name}: losses of a step differ by at most {found.difference:.0e}, relative; "
                      f"{found.operations / 1e6:,.1f} M operations a token.")  # fmt: skip
     return [*lines, "", *notes]
 
@@ -107,7 +107,7 @@ def shards(folder: Path, repeats: int) -> list[str]:
 PARTS = {
     "pretraining": (
         "Pretraining",
-        "BERT, dropout 0, float32, 32 blocks of 128 tokens a step, 15 % masked, no padding; the same weights, batches "
+        "BERT, dropout 0, float32, 32 blocks of 128 tokens a step (8 at width 768), 15 % masked, no padding; the same weights, batches "
         "and masks on both sides (`interlingua bench pretrain`). Trainer: fused AdamW, no logging, the better of 1 and "
         "all threads; ours chooses its threads.",
     ),
