@@ -107,7 +107,8 @@ def shards(folder: Path, repeats: int) -> list[str]:
 PARTS = {
     "pretraining": (
         "Pretraining",
-        "BERT, dropout 0, float32, 32 blocks of 128 tokens a step (8 at width 768), 15 % masked, no padding; the same weights, batches "
+        "BERT, dropout 0, float32, 32 blocks of 128 tokens a step (8 at width 768), 15 % masked, no "
+        "padding; the same weights, batches "
         "and masks on both sides (`interlingua bench pretrain`). Trainer: fused AdamW, no logging, the better of 1 and "
         "all threads; ours chooses its threads.",
     ),
