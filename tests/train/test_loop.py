@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
 import shutil
 import signal
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +18,7 @@ from safetensors.torch import load_file
 from tests.fixtures_models import FAMILIES, dense
 
 from interlingua.batch import Batch
-from interlingua.errors import CheckpointError, RecipeError, SaveError
+from interlingua.errors import CheckpointError, RecipeError, SaveError, ShardError
 from interlingua.models.build import build_model
 from interlingua.objectives.contrast import TranslationRanking
 from interlingua.objectives.masking import Masking
@@ -24,6 +26,7 @@ from interlingua.objectives.mix import Mixture
 from interlingua.objectives.mlm import MaskedLM, TranslationLM
 from interlingua.recipe import ModelRecipe, TrainRecipe
 from interlingua.run import Run, find_checkpoint
+from interlingua.shards.format import Shard
 from interlingua.shards.read import ShardSet
 from interlingua.shards.sampling import keyed_generator
 from interlingua.shards.stream import Stream
@@ -442,3 +445,50 @@ def test_attention_by_text_needs_no_dropout(parts):
     recipe = TrainRecipe(**RECIPE, attention="varlen")
     with pytest.raises(RecipeError, match="dropout"):
         train(parts.model(dropout=0.1), parts.tokenizer, parts.stream, only(parts.mlm), recipe, seed=7)
+
+
+def test_shards_that_change_while_running(parts, shard_folder, tmp_path):
+    """Bytes overwritten after step 4: the run ends with shard and unit named; restored, it ends as a quiet one does."""
+    with run_of(tmp_path, "whole") as run:
+        train(parts.model(), parts.tokenizer, parts.stream, only(parts.mlm), TrainRecipe(**RECIPE), seed=7, run=run)
+    shutil.copytree(shard_folder / "train", tmp_path / "train")
+    source = Stream(ShardSet(tmp_path / "train"), parts.tokenizer, seed=2, batch_tokens=600, row_length=128)
+
+    def flip(progress):
+        if progress.step == 4:
+            for path in (tmp_path / "train").glob("*.shard"):
+                header = Shard(path).header
+                with path.open("r+b") as file:
+                    file.seek(header.offsets()[0]["tokens"])
+                    file.write(b"\xff" * header.tokens * header.token_bytes)
+
+    with run_of(tmp_path) as run:
+        with pytest.raises(ShardError, match=r"token 65535 in unit \d+ of"):
+            train(parts.model(), parts.tokenizer, source, only(parts.mlm), TrainRecipe(**RECIPE), seed=7, run=run,
+                  on_step=flip)  # fmt: skip
+        assert run.index()["last"] in {"step-000003", "step-000006"}  # batches are made two steps ahead
+        train(parts.model(), parts.tokenizer, parts.stream, only(parts.mlm), TrainRecipe(**RECIPE), seed=7, run=run)
+    assert largest_difference(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole")) == 0
+
+
+def test_a_clock_that_jumps(parts, tmp_path, monkeypatch):
+    """A year ahead, then two back, while a run goes on and is resumed: the same weights, one row a step, in order."""
+    with run_of(tmp_path, "whole") as run:
+        train(parts.model(), parts.tokenizer, parts.stream, only(parts.mlm), TrainRecipe(**RECIPE), seed=7, run=run)
+    year, real = 365 * 86400, time.time
+    jumps = itertools.cycle([0, year, -2 * year])
+    monkeypatch.setattr("interlingua.run.time.time", lambda: real() + next(jumps))
+
+    def stop(progress):
+        if progress.step == 5:
+            raise KeyboardInterrupt
+
+    with run_of(tmp_path) as run, pytest.raises(KeyboardInterrupt):
+        train(parts.model(), parts.tokenizer, parts.stream, only(parts.mlm), TrainRecipe(**RECIPE), seed=7, run=run,
+              on_step=stop)  # fmt: skip
+    with run_of(tmp_path) as run:
+        train(parts.model(), parts.tokenizer, parts.stream, only(parts.mlm), TrainRecipe(**RECIPE), seed=7, run=run)
+    assert largest_difference(weights_of(tmp_path / "run"), weights_of(tmp_path / "whole")) == 0
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    assert all(row["tokens_per_second"] > 0 for row in rows)
