@@ -73,6 +73,8 @@ def pretrain(
     plan = load_recipe(recipe, PretrainRecipe, overrides or ())
     folder = out or Path("runs") / plan.name
     words = ["interlingua", "pretrain", recipe, *(overrides or ()), "--out", str(folder)]
+    if "WORLD_SIZE" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ:  # `--ranks` of another process
+        words += ["--ranks", os.environ["WORLD_SIZE"]]
     if ranks > 1:
         check_pretrain(plan)  # here, not in each of them
         more = ["--workers", str(workers), *(["--json"] if as_json else []), *(["--debug"] if debug else [])]
