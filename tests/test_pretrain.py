@@ -114,8 +114,8 @@ def test_killed_runs_end_the_same(tmp_path, kills, ranks, parallel):
     assert sum(c["killed"] > 0 for c in children) >= kills // 2, children
     assert len({c["last"] for c in children}) > 2, children  # kills fell between different checkpoints
     assert not any(c["half"] for c in children)
-    largest = max(whole["bytes"], children[-1]["bytes"])  # the last and the best
-    assert max(c["bytes"] for c in children) < 2 * largest
+    one = children[-1]["bytes"] / children[-1]["checkpoints"]
+    assert max(c["bytes"] for c in children) < 3.1 * one  # the last, the best, and the one that was being written
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
     kept = [
         [{k: v for k, v in json.loads(line).items() if k not in CLOCK}

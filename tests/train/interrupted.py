@@ -84,6 +84,7 @@ def attempt(
         "last": last,
         "seconds": time.monotonic() - begin,
         "bytes": used,
+        "checkpoints": len(list((out / "checkpoints").glob("step-*"))),
         "half": whole,
     }
 

@@ -84,7 +84,7 @@ def run(
 ) -> tuple[list[dict[str, float]], dict[str, torch.Tensor]]:
     """Run the script on so many ranks; with ``stop`` they end after that step, and a second call goes on."""
     folder.mkdir(exist_ok=True)
-    words = [str(folder / f"meet-{world}"), str(shards), str(vocab), str(folder / "weights.pt"), how, str(stop)]
+    words = [str(folder / f"meet-{world}-{stop}"), str(shards), str(vocab), str(folder / "weights.pt"), how, str(stop)]
     ranks = [
         subprocess.Popen(
             [sys.executable, "-W", "error", "-c", SCRIPT, str(rank), str(world), *words],
