@@ -95,7 +95,7 @@ CLOCK = ("time", "tokens_per_second", "flops_utilisation", "data_wait", "memory_
 def test_killed_runs_end_the_same(tmp_path, kills, ranks, parallel):
     """kill -9 at random moments of the whole road, restarted each time: final weights are equal byte for byte.
 
-    Nothing half written is ever there under a checkpoint's name, and never more than three checkpoints' bytes.
+    Nothing half written is ever there under a checkpoint's name, and never more than four checkpoints' bytes.
     """
     recipe = tmp_path / "recipe.yaml"
     train = {"steps": 12 * kills, "save_every": 2, "evaluate_every": 30, "parallel": parallel}
@@ -115,7 +115,8 @@ def test_killed_runs_end_the_same(tmp_path, kills, ranks, parallel):
     assert len({c["last"] for c in children}) > 2, children  # kills fell between different checkpoints
     assert not any(c["half"] for c in children)
     one = children[-1]["bytes"] / children[-1]["checkpoints"]
-    assert max(c["bytes"] for c in children) < 3.1 * one  # the last, the best, and the one that was being written
+    # The last, the best, the one that was being written, and one of its name that a killed process left unregistered.
+    assert max(c["bytes"] for c in children) < 4.1 * one
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
     kept = [
         [{k: v for k, v in json.loads(line).items() if k not in CLOCK}
