@@ -8,7 +8,6 @@ on where it was with the same command.
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interlingua.corpus import LOOK, corpus_items, corpus_languages, holds_documents, sample_corpus
-from interlingua.errors import MissingExtraError, RecipeError
+from interlingua.errors import RecipeError
 from interlingua.recipe import (
     AlignRecipe,
     CLMRecipe,
@@ -99,6 +98,7 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
     from interlingua.objectives.build import common_head
     from interlingua.objectives.phrases import read_phrases
     from interlingua.shards.files import joined
+    from interlingua.train.meters import need_tensorboard
 
     data, model, train = recipe.data, recipe.model, recipe.train
     if not (data.shards or data.texts or data.pairs or data.parallel):
@@ -136,10 +136,8 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
             expected="one of the two: both need token types",
             where="model.language_embeddings",
         )
-    if train.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise MissingExtraError(
-            "train.tensorboard without TensorBoard", next_step="pip install 'interlingua[tensorboard]'"
-        )
+    if train.tensorboard:
+        need_tensorboard()
     if train.row_length > model.positions:
         raise RecipeError(
             f"train.row_length = {train.row_length} with model.positions = {model.positions}",

@@ -160,7 +160,7 @@ def test_tensorboard_reads_what_the_log_says(tmp_path):
 
 def test_tensorboard_that_is_not_there(tmp_path, monkeypatch):
     """The message holds the line that installs it."""
-    monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with Run(tmp_path / "run", "a: 1\n") as run, pytest.raises(MissingExtraError, match="tensorboard"):
         TensorBoard(run, 0)
 

@@ -10,7 +10,6 @@ due to the processor is told from what is due to the batches. Price: the search 
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import tempfile
 import time
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from interlingua.bench.sides import answer, ask
+from interlingua.bench.sides import answer, ask, with_torchs_products
 from interlingua.errors import MissingExtraError, RunError
 
 __all__ = ["Embedding", "compare_embedding", "mixed_texts"]
@@ -176,12 +175,6 @@ def ours(work: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def ours_plain(work: dict[str, Any]) -> dict[str, Any]:
-    """The same with torch's own matrix products."""
-    os.environ["INTERLINGUA_ONEDNN"] = "0"
-    return ours(work)
-
-
 def theirs(work: dict[str, Any]) -> dict[str, Any]:
     """Time ``SentenceTransformer.encode``; it sorts by length and pads a batch to its longest text."""
     import torch
@@ -211,4 +204,4 @@ def _timed(work: dict[str, Any], encode: Callable[[list[str]], NDArray[Any]], te
 
 def main() -> None:
     """Run the side that the command line names."""
-    answer({"ours": ours, "ours-plain": ours_plain, "sentence-transformers": theirs})
+    answer({"ours": ours, "ours-plain": with_torchs_products(ours), "sentence-transformers": theirs})

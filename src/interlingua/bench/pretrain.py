@@ -9,17 +9,15 @@ threads of the one would disturb the other. Price: importing torch again for eve
 
 from __future__ import annotations
 
-import os
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interlingua.bench.sides import answer, ask
+from interlingua.bench.sides import answer, ask, run_trainer, with_torchs_products
 from interlingua.errors import MissingExtraError, RunError
 
 if TYPE_CHECKING:
@@ -256,16 +254,10 @@ def ours(shape: Shape, steps: int, threads: int) -> dict[str, Any]:
     }
 
 
-def ours_plain(shape: Shape, steps: int, threads: int) -> dict[str, Any]:
-    """The same with torch's own matrix products, whatever the processor."""
-    os.environ["INTERLINGUA_ONEDNN"] = "0"
-    return ours(shape, steps, threads)
-
-
 def trainer(shape: Shape, steps: int, threads: int) -> dict[str, Any]:
     """Times after every step and losses of Trainer."""
     import torch
-    from transformers import Trainer, TrainerCallback, TrainingArguments, default_data_collator
+    from transformers import default_data_collator
 
     from interlingua.shards.sampling import keyed_generator
 
@@ -280,45 +272,15 @@ def trainer(shape: Shape, steps: int, threads: int) -> dict[str, Any]:
             for shown, labels in zip(targets.tokens_BL, targets.labels_BL, strict=True)
         ]
 
-    class InOrder(torch.utils.data.IterableDataset[dict[str, torch.Tensor]]):
-        def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-            return iter(rows)
-
-    marks, losses = [time.perf_counter()], []
-
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            marks.append(time.perf_counter())
-
-    class Recording(Trainer):  # type: ignore[misc]
-        def compute_loss(self, *args: Any, **more: Any) -> Any:
-            loss = super().compute_loss(*args, **more)
-            losses.append(float(loss.detach()))
-            return loss
-
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            per_device_train_batch_size=shape.rows,
-            max_steps=steps,
-            optim="adamw_torch_fused",
-            learning_rate=RATE,
-            lr_scheduler_type="linear",
-            report_to=[],
-            logging_strategy="no",
-            save_strategy="no",
-            disable_tqdm=True,
-            use_cpu=True,
-            seed=SEED,
-            remove_unused_columns=False,
-        )
-        Recording(
-            model=_network(shape),
-            args=arguments,
-            train_dataset=InOrder(),
-            data_collator=default_data_collator,
-            callbacks=[Clock()],
-        ).train()
+    marks, losses = run_trainer(
+        _network(shape),
+        rows,
+        default_data_collator,
+        per_device_train_batch_size=shape.rows,
+        max_steps=steps,
+        learning_rate=RATE,
+        seed=SEED,
+    )
     return {"marks": marks, "losses": losses, "threads": threads, "operations": 0.0, "peak": 1.0}
 
 
@@ -337,4 +299,4 @@ def _timed(run: Callable[[Shape, int, int], dict[str, Any]]) -> Callable[[dict[s
 
 def main() -> None:
     """One side, in a process of its own."""
-    answer({"ours": _timed(ours), "ours-plain": _timed(ours_plain), "trainer": _timed(trainer)})
+    answer({"ours": _timed(ours), "ours-plain": _timed(with_torchs_products(ours)), "trainer": _timed(trainer)})

@@ -10,18 +10,16 @@ question answering is stood for by classification of texts of its length.
 
 from __future__ import annotations
 
-import os
 import statistics
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from interlingua.bench.sides import answer, ask
+from interlingua.bench.sides import answer, ask, run_trainer, with_torchs_products
 from interlingua.errors import MissingExtraError, RunError
 
 if TYPE_CHECKING:
@@ -227,16 +225,10 @@ def ours(work: dict[str, Any]) -> dict[str, Any]:
     return _row(work, marks, losses, tuned.model, tuned.tokenizer, task, held_out)
 
 
-def ours_plain(work: dict[str, Any]) -> dict[str, Any]:
-    """The same with torch's own matrix products."""
-    os.environ["INTERLINGUA_ONEDNN"] = "0"
-    return ours(work)
-
-
 def trainer(work: dict[str, Any], padding: str) -> dict[str, Any]:
     """Time Trainer's steps on the batches that our stream draws."""
     import torch
-    from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+    from transformers import DataCollatorWithPadding
 
     from interlingua.shards.sampling import keyed_generator
     from interlingua.transfer.finetune import freeze, new_head
@@ -259,54 +251,24 @@ def trainer(work: dict[str, Any], padding: str) -> dict[str, Any]:
         batches = [rows[i : i + recipe.batch_size] for i in range(0, len(rows), recipe.batch_size)]
         rows = [row for i in np.random.default_rng(SEED).permutation(len(batches)) for row in batches[i]]
 
-    class InOrder(torch.utils.data.IterableDataset[dict[str, Any]]):
-        def __iter__(self) -> Iterator[dict[str, Any]]:
-            return iter(rows)
-
-    marks, losses = [time.perf_counter()], []
-
-    class Clock(TrainerCallback):  # type: ignore[misc]
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            marks.append(time.perf_counter())
-
-    class Recording(Trainer):  # type: ignore[misc]
-        def compute_loss(self, *args: Any, **more: Any) -> Any:
-            loss = super().compute_loss(*args, **more)
-            losses.append(float(loss.detach()))
-            return loss
-
     to = {"padding": "max_length", "max_length": recipe.max_length} if padding == "longest" else {"padding": True}
-    with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            per_device_train_batch_size=recipe.batch_size,
-            max_steps=work["steps"] + work["warm"],
-            optim="adamw_torch_fused",
-            learning_rate=recipe.lr,
-            weight_decay=recipe.weight_decay,
-            adam_epsilon=1e-6,
-            lr_scheduler_type="linear",
-            report_to=[],
-            logging_strategy="no",
-            save_strategy="no",
-            disable_tqdm=True,
-            use_cpu=True,
-            seed=SEED,
-            remove_unused_columns=False,
-        )
-        Recording(
-            model=model,
-            args=arguments,
-            train_dataset=InOrder(),
-            data_collator=DataCollatorWithPadding(tokenizer, **to),
-            callbacks=[Clock()],
-        ).train()
+    marks, losses = run_trainer(
+        model,
+        rows,
+        DataCollatorWithPadding(tokenizer, **to),
+        per_device_train_batch_size=recipe.batch_size,
+        max_steps=work["steps"] + work["warm"],
+        learning_rate=recipe.lr,
+        weight_decay=recipe.weight_decay,
+        adam_epsilon=1e-6,
+        seed=SEED,
+    )
     return _row(work, marks, losses, model, tokenizer, task, held_out)
 
 
 def main() -> None:
     """Run the side that the command line names."""
     answer(
-        {"ours": ours, "ours-plain": ours_plain}
+        {"ours": ours, "ours-plain": with_torchs_products(ours)}
         | {name: partial(trainer, padding=name.removeprefix("trainer-")) for name in TRAINERS}
     )

@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -64,6 +65,7 @@ def pretrain(
     interlingua pretrain bible-tiny --out runs/try train.steps=50 vocab.size=4000
     interlingua pretrain bible-tiny --ranks 2
     """
+    from interlingua.cli.launch import launch
     from interlingua.cli.progress import Stages
     from interlingua.pretrain import check_pretrain
     from interlingua.pretrain import pretrain as run
@@ -78,7 +80,8 @@ def pretrain(
     if ranks > 1:
         check_pretrain(plan)  # here, not in each of them
         more = ["--workers", str(workers), *(["--json"] if as_json else []), *(["--debug"] if debug else [])]
-        raise typer.Exit(_launched([*words[1:], *more], ranks, restarts))
+        say = partial(typer.echo, err=True)
+        raise typer.Exit(launch([*words[1:], *more], ranks, restarts=restarts, say=say))
     if os.environ.get("RANK", "0") != "0":
         with contextlib.suppress(_Stopped), _stopping():
             run(plan, folder)  # the first rank speaks for all
@@ -102,12 +105,6 @@ def pretrain(
         document = {"folder": folder, "reason": "stopped", "step": 0, "checkpoint": None}
         return Answer(document, ["stopped; what was finished is kept. To go on:", f"  {shlex.join(words)}"])
     return _answer(result, shlex.join(words))
-
-
-def _launched(words: list[str], ranks: int, restarts: int) -> int:
-    from interlingua.cli.launch import launch
-
-    return launch(words, ranks, restarts=restarts, say=lambda text: typer.echo(text, err=True))
 
 
 def _answer(result: PretrainResult, command: str) -> Answer:

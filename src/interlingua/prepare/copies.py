@@ -8,6 +8,7 @@ one task holds the edges, 16 bytes each, so its memory follows the number of nea
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,9 @@ class Stage(PipelineStep):  # type: ignore[misc]  # datatrove has no types
             self.work(rank, world_size)
         yield from ()
 
+    @abstractmethod
     def work(self, bucket: int, buckets: int) -> None:
         """What the task is."""
-        raise NotImplementedError
 
 
 class FindCopies(Stage):

@@ -7,6 +7,7 @@ the row after an evaluation looks slow.
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import resource
 import sys
@@ -23,7 +24,7 @@ from interlingua.train.flops import FlopCounter, peak_rate
 if TYPE_CHECKING:
     from interlingua.run import Run
 
-__all__ = ["Meters", "Readings", "TensorBoard", "peak_memory_mb"]
+__all__ = ["Meters", "Readings", "TensorBoard", "need_tensorboard", "peak_memory_mb"]
 
 
 def peak_memory_mb(device: torch.device) -> float:
@@ -100,6 +101,18 @@ class Meters:
         return readings
 
 
+def need_tensorboard() -> None:
+    """Refuse before anything is done what would fail at its first row.
+
+    Raises:
+        MissingExtraError: TensorBoard is not installed.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise MissingExtraError(
+            "train.tensorboard without TensorBoard", next_step="pip install 'interlingua[tensorboard]'"
+        )
+
+
 class TensorBoard:
     """Scalars of the log's rows, for ``tensorboard --logdir RUN``.
 
@@ -112,12 +125,9 @@ class TensorBoard:
     """
 
     def __init__(self, run: Run, step: int) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise MissingExtraError(
-                "train.tensorboard without TensorBoard", next_step="pip install 'interlingua[tensorboard]'"
-            ) from error
+        need_tensorboard()
+        from torch.utils.tensorboard import SummaryWriter
+
         self._writer: Any = SummaryWriter(str(run.folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, row: Mapping[str, Any]) -> None:
