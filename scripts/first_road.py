@@ -27,8 +27,9 @@ from interlingua.models.checkpoint import open_tokenizer
 from interlingua.models.encoder import load, resolve
 from interlingua.pretrain import pretrain
 from interlingua.probe import retrieve
-from interlingua.recipe import FinetuneRecipe, LabelledFile, PretrainRecipe
+from interlingua.recipe import PretrainRecipe
 from interlingua.recipe_file import load_recipe
+from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile
 from interlingua.scores import Score, append_scores, read_scores, summarise
 from interlingua.tasks import TaggedSentence, read_tagged_sentences
 from interlingua.transfer import finetune, read_examples

@@ -19,12 +19,13 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from interlingua.data import resolve
 from interlingua.models.encoder import Encoder, load
-from interlingua.recipe import TaskRecipe, TuneRecipe
+from interlingua.recipe_transfer import TaskRecipe, TuneRecipe
 from interlingua.tasks import TextExample, read_text_examples
 from interlingua.tour.bible import split_bible
 from interlingua.tour.scratch import SCRATCH_TUNE
 from interlingua.tour.topics import TOUR_TUNE
-from interlingua.transfer.finetune import build_task, tune_once
+from interlingua.transfer.finetune import build_task
+from interlingua.transfer.tune import tune_once
 
 PAGE = Path(__file__).parent.parent / "docs" / "results" / "tour-settings.md"
 TOPICS = [

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from interlingua.recipe import ContrastRecipe, FinetuneRecipe, PretrainRecipe, Recipe, TLMRecipe
+from interlingua.recipe import ContrastRecipe, PretrainRecipe, Recipe, TLMRecipe
+from interlingua.recipe_transfer import FinetuneRecipe
 
 
 @pytest.mark.parametrize(

@@ -21,17 +21,15 @@ if TYPE_CHECKING:
     from interlingua.recipe import (
         ContrastRecipe,
         DataRecipe,
-        FinetuneRecipe,
         MLMRecipe,
         ModelRecipe,
         PretrainRecipe,
-        TaskRecipe,
         TLMRecipe,
         TrainRecipe,
-        TuneRecipe,
         VocabRecipe,
     )
     from interlingua.recipe_file import load_recipe
+    from interlingua.recipe_transfer import FinetuneRecipe, TaskRecipe, TuneRecipe
     from interlingua.transfer.finetune import finetune
 
 __version__ = "0.1.0"
@@ -67,6 +65,7 @@ _HOMES = {
     "load_recipe": "interlingua.recipe_file",
     "pretrain": "interlingua.pretrain",
     **{name: "interlingua.recipe" for name in __all__ if name.endswith("Recipe")},
+    **dict.fromkeys(("FinetuneRecipe", "TaskRecipe", "TuneRecipe"), "interlingua.recipe_transfer"),
 }
 _MODULES = ("errors", "languages")
 

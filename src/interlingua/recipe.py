@@ -22,7 +22,6 @@ __all__ = [
     "ContrastRecipe",
     "DataRecipe",
     "DenoiseRecipe",
-    "FinetuneRecipe",
     "LexiconSource",
     "MLMRecipe",
     "MaskingRecipe",
@@ -39,9 +38,7 @@ __all__ = [
     "SimCSERecipe",
     "SpanBoundaryRecipe",
     "TLMRecipe",
-    "TaskRecipe",
     "TrainRecipe",
-    "TuneRecipe",
     "VocabRecipe",
 ]
 
@@ -593,88 +590,3 @@ class PretrainRecipe(Recipe):
     mix: Literal["sample", "sum"] = "sample"
     """Draw one objective a step by weight, or add all of them up every step."""
     train: TrainRecipe = TrainRecipe()
-
-
-class LabelledFile(Recipe):
-    """Labelled examples of one language, or of many if the file has a `lang` column."""
-
-    path: Path
-    """csv, tsv[.zst], jsonl[.zst] (classify); two-column or CoNLL-U files [.zst] (tag)."""
-    lang: str | None = None
-    """Language tag, unless the rows have their own."""
-    split: str | None = None
-    """Only rows whose `split` column says so."""
-
-    @field_validator("lang")
-    @classmethod
-    def _canonical(cls, tag: str | None) -> str | None:
-        return canonical(tag) if tag else None
-
-
-class TaskRecipe(Recipe):
-    """A task with its files."""
-
-    type: Literal["classify", "tag"] = "classify"
-    """classify: one or two texts, one label. tag: a label a word."""
-    name: str = "task"
-    """Shown in tables."""
-    train: tuple[LabelledFile, ...] = ()
-    """What is taught, in the source language(s)."""
-    dev: tuple[LabelledFile, ...] = ()
-    """For choosing the epoch; source language only, unless target development data is really at hand."""
-    test: tuple[LabelledFile, ...] = ()
-    """What is scored, per language."""
-    text: str = "text"
-    """classify: column of the text."""
-    text_pair: str | None = None
-    """classify: column of the second text, if there are two."""
-    label: str = "label"
-    """classify: column of the label."""
-    tags: Literal["iob2", "pos"] = "pos"
-    """tag: entity spans (IOB2, span F1) or one tag a word (accuracy)."""
-    metric: Literal["accuracy", "macro_f1", "span_f1"] | None = None
-    """Main metric; by default accuracy, and span_f1 for iob2."""
-
-
-class TuneRecipe(Recipe):
-    """How a task is taught."""
-
-    epochs: Positive = 5
-    """Passes over the training examples."""
-    batch_size: Positive = 32
-    """Examples a step."""
-    lr: Annotated[float, Field(gt=0)] = 5e-5
-    """Peak learning rate of the network."""
-    head_lr: Annotated[float, Field(gt=0)] | None = 1e-3
-    """Learning rate of the new head; none: the same as the network's."""
-    warmup: Share = 0.1
-    """Share of the steps over which the rate rises."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    """AdamW's, on matrices only."""
-    dropout: Share | None = 0.0
-    """Dropout in the network while tuning; none: as the checkpoint says."""
-    freeze: Literal["none", "embeddings", "all"] | int = "embeddings"
-    """Frozen part: none, embeddings, that many lowest layers (embeddings included), or all but the head."""
-    max_length: Positive = 128
-    """Longest example in tokens; what is cut is counted."""
-    threads: Annotated[int, Field(ge=0)] = 0
-    """Threads of the CPU; 0 measures."""
-    device: str = "auto"
-    """auto, cpu, cuda, ..."""
-    select: Literal["last", "source-dev", "target-dev"] = "last"
-    """Which epoch is kept: the last, or the best on the dev files of the source or of all languages."""
-
-
-class FinetuneRecipe(Recipe):
-    """A task taught in its source language(s) and scored in every language there is."""
-
-    kind: Literal["finetune"] = "finetune"
-    """Which verb runs it."""
-    name: str = "finetune"
-    """Name of the run."""
-    model: str = "e5-small"
-    """Short name, hub id, checkpoint folder or run folder."""
-    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
-    """One tuned model a seed; scores are given as mean and spread over them."""
-    task: TaskRecipe = TaskRecipe()
-    tune: TuneRecipe = TuneRecipe()

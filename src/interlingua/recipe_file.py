@@ -20,8 +20,9 @@ import yaml
 from pydantic import ValidationError
 
 from interlingua.errors import RecipeError, nearest
-from interlingua.recipe import FinetuneRecipe, ObjectiveRecipe, PretrainRecipe, Recipe
+from interlingua.recipe import ObjectiveRecipe, PretrainRecipe, Recipe
 from interlingua.recipe_corpus import CorpusRecipe
+from interlingua.recipe_transfer import FinetuneRecipe
 
 __all__ = ["bundled_recipes", "load_recipe", "recipe_kind", "show_recipe", "to_yaml"]
 

@@ -17,8 +17,9 @@ from tests.fixtures_cli import command, run
 
 from interlingua.cli.app import app
 from interlingua.cli.keys import recipe_keys
-from interlingua.recipe import FinetuneRecipe, PretrainRecipe, Recipe
+from interlingua.recipe import PretrainRecipe, Recipe
 from interlingua.recipe_file import bundled_recipes, load_recipe, recipe_kind
+from interlingua.recipe_transfer import FinetuneRecipe
 from interlingua.studies import STUDIES
 
 

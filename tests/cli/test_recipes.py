@@ -9,8 +9,8 @@ import pytest
 from tests.fixtures_cli import run
 
 from interlingua.data import resolve
-from interlingua.recipe import FinetuneRecipe
 from interlingua.recipe_file import bundled_recipes, load_recipe, recipe_kind, to_yaml
+from interlingua.recipe_transfer import FinetuneRecipe
 
 
 @pytest.mark.parametrize("name", bundled_recipes())

@@ -18,9 +18,10 @@ from transformers import AutoModel
 from interlingua.errors import DataError, LabelError, RecipeError
 from interlingua.evaluate import Score, append_scores, control_scores, evaluate, read_scores, summarise
 from interlingua.models.encoder import Encoder
-from interlingua.recipe import TaskRecipe, TuneRecipe
+from interlingua.recipe_transfer import TaskRecipe, TuneRecipe
 from interlingua.tasks import TaggedSentence, TextExample
-from interlingua.transfer.finetune import Tuned, build_task, tune_once
+from interlingua.transfer.finetune import build_task
+from interlingua.transfer.tune import Tuned, tune_once
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +110,7 @@ def test_the_random_control_is_one_layer_all_of_it_taught(
         taught.append(tune_once(*words, **named))
         return taught[-1]
 
-    # By name, `interlingua.transfer.finetune` is the function.
-    monkeypatch.setattr(importlib.import_module("interlingua.transfer.finetune"), "tune_once", noted)
+    monkeypatch.setattr(importlib.import_module("interlingua.transfer.tune"), "tune_once", noted)
     recipe = TuneRecipe(epochs=1, batch_size=8, threads=1, freeze=1)
     scores = control_scores(tuned[0].task, english, texts, kinds=("random",), encoder=encoder, tune=recipe, seed=5)
     assert {(s.model, s.language) for s in scores} == {("random", lang) for lang in ("en", "de", "ja")}

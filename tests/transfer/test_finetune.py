@@ -17,9 +17,12 @@ from transformers import AlbertConfig, AlbertModel, AutoModel
 from interlingua.errors import CheckpointError, LabelError, RecipeError
 from interlingua.models.checkpoint import save_checkpoint
 from interlingua.models.encoder import Encoder
-from interlingua.recipe import FinetuneRecipe, LabelledFile, TaskRecipe, TuneRecipe
+from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile, TaskRecipe, TuneRecipe
 from interlingua.tasks import TaggedSentence, TextExample
-from interlingua.transfer.finetune import build_task, finetune, freeze, new_head, open_tuned, save_tuned, tune_once
+from interlingua.transfer.finetune import build_task, finetune, open_tuned, save_tuned
+from interlingua.transfer.freezing import freeze
+from interlingua.transfer.heads import new_head
+from interlingua.transfer.tune import tune_once
 
 TUNE = TuneRecipe(epochs=2, batch_size=8, lr=1e-3, threads=1, freeze="none")
 
@@ -78,10 +81,10 @@ def test_a_tuned_classifier_predicts_the_same_in_plain_transformers(
     encoded, _ = task.encode(texts[:6], tuned.tokenizer, max_length=128)
     ours = task.predict(tuned.model, encoded, tuned.tokenizer)
     plain = plain_logits(tmp_path / "tuned", "AutoModelForSequenceClassification", "item", [e.text for e in texts[:6]])
-    assert ours.tolist() == [int(np.argmax(row)) for row in plain]
+    assert ours == [int(np.argmax(row)) for row in plain]
     again = open_tuned(tmp_path / "tuned")
     assert again.task.labels == task.labels
-    assert task.predict(again.model, encoded, again.tokenizer).tolist() == ours.tolist()
+    assert task.predict(again.model, encoded, again.tokenizer) == ours
 
 
 def test_a_tuned_tagger_predicts_the_same_in_plain_transformers(hf_tokenizer: Any, tmp_path: Path) -> None:

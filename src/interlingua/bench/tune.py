@@ -180,7 +180,7 @@ def compare_tuning(
 def _parts(work: dict[str, Any]) -> tuple[Any, ...]:
     """Encoder, task, recipe, training examples and held-out ones."""
     from interlingua.models.encoder import load
-    from interlingua.recipe import TuneRecipe
+    from interlingua.recipe_transfer import TuneRecipe
     from interlingua.tasks import Classify
 
     shape, steps = TuneShape(**work["shape"]), work["steps"] + work["warm"]
@@ -212,7 +212,7 @@ def _row(
 def ours(work: dict[str, Any]) -> dict[str, Any]:
     """Time the steps of :func:`interlingua.transfer.finetune.tune_once`."""
     from interlingua.train.loop import Progress
-    from interlingua.transfer.finetune import tune_once
+    from interlingua.transfer.tune import tune_once
 
     encoder, task, recipe, train, held_out = _parts(work)
     marks, losses = [time.perf_counter()], []
@@ -231,7 +231,8 @@ def trainer(work: dict[str, Any], padding: str) -> dict[str, Any]:
     from transformers import DataCollatorWithPadding
 
     from interlingua.shards.sampling import keyed_generator
-    from interlingua.transfer.finetune import freeze, new_head
+    from interlingua.transfer.freezing import freeze
+    from interlingua.transfer.heads import new_head
 
     encoder, task, recipe, train, held_out = _parts(work)
     torch.set_num_threads(work["threads"])

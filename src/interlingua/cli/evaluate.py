@@ -11,9 +11,10 @@ import typer
 from interlingua.cli.console import JSON, Answer, Debug, Verb
 
 if TYPE_CHECKING:
-    from interlingua.recipe import FinetuneRecipe, LabelledFile
+    from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile
     from interlingua.scores import Score
-    from interlingua.transfer.finetune import AnyExample, Tuned
+    from interlingua.tasks import Example
+    from interlingua.transfer.tune import Tuned
 
 __all__ = ["add_to"]
 
@@ -98,8 +99,8 @@ def evaluate(
 
 def _recipe(run: Path, name: str | None) -> FinetuneRecipe:
     from interlingua.errors import DataError
-    from interlingua.recipe import FinetuneRecipe
     from interlingua.recipe_file import load_recipe
+    from interlingua.recipe_transfer import FinetuneRecipe
 
     if name is not None:
         return load_recipe(name, FinetuneRecipe)
@@ -137,7 +138,7 @@ def _open(runs: Sequence[Path]) -> list[Tuned]:
 
 def _tests(plan: FinetuneRecipe, words: Sequence[str] | None) -> Sequence[LabelledFile]:
     from interlingua.errors import RecipeError
-    from interlingua.recipe import LabelledFile
+    from interlingua.recipe_transfer import LabelledFile
 
     if not words and not plan.task.test:
         raise RecipeError("no test files", expected="task.test in the recipe, or --test LANG=FILE", where="task.test")
@@ -150,7 +151,7 @@ def _tests(plan: FinetuneRecipe, words: Sequence[str] | None) -> Sequence[Labell
     return files or plan.task.test
 
 
-def _only(examples: list[AnyExample], words: str, source: str) -> list[AnyExample]:
+def _only(examples: list[Example], words: str, source: str) -> list[Example]:
     """The examples of some languages."""
     from interlingua.errors import LanguageError, nearest
     from interlingua.languages import canonical
@@ -169,8 +170,8 @@ def _only(examples: list[AnyExample], words: str, source: str) -> list[AnyExampl
 def _controls(
     plan: FinetuneRecipe,
     tuned: Tuned,
-    train_examples: Sequence[AnyExample],
-    examples: Sequence[AnyExample],
+    train_examples: Sequence[Example],
+    examples: Sequence[Example],
     kinds: Sequence[str],
     stage: object,
 ) -> list[Score]:

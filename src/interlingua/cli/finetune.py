@@ -31,8 +31,8 @@ def finetune(
     interlingua finetune topics seeds=[0] tune.epochs=1 --out runs/quick
     """
     from interlingua.cli.progress import Stages
-    from interlingua.recipe import FinetuneRecipe
     from interlingua.recipe_file import load_recipe
+    from interlingua.recipe_transfer import FinetuneRecipe
     from interlingua.transfer.finetune import finetune as run
 
     plan = load_recipe(recipe, FinetuneRecipe, overrides or ())

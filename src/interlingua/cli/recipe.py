@@ -62,8 +62,9 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     from interlingua.errors import RecipeError
     from interlingua.prepare.plan import make_plan
     from interlingua.pretrain import check_pretrain
-    from interlingua.recipe import FinetuneRecipe, PretrainRecipe
+    from interlingua.recipe import PretrainRecipe
     from interlingua.recipe_corpus import CorpusRecipe
+    from interlingua.recipe_transfer import FinetuneRecipe
     from interlingua.text.lines import check_file
 
     recipe = _load(name, overrides)
@@ -117,7 +118,8 @@ def _kind(kind: type[Recipe]) -> str:
 
 def _files(recipe: Recipe) -> list[Path]:
     """All files that a recipe reads."""
-    from interlingua.recipe import FinetuneRecipe, PretrainRecipe
+    from interlingua.recipe import PretrainRecipe
+    from interlingua.recipe_transfer import FinetuneRecipe
 
     if isinstance(recipe, PretrainRecipe):
         data = recipe.data

@@ -21,16 +21,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from interlingua.errors import RecipeError, nearest
-from interlingua.recipe import TuneRecipe
+from interlingua.recipe_transfer import TuneRecipe
 from interlingua.scores import Score
 from interlingua.tasks.base import Encoded
-from interlingua.tasks.classify import Classify
+from interlingua.tasks.classify import Classify, TextExample
 from interlingua.tasks.tag import TaggedSentence
 
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
+    from interlingua.tasks import Example, Task
     from interlingua.train.loop import Progress
-    from interlingua.transfer.finetune import AnyExample, AnyTask
 
 __all__ = ["CONTROLS", "check_controls", "control_scores"]
 
@@ -57,9 +57,9 @@ def check_controls(kinds: Sequence[str]) -> None:
 
 
 def control_scores(
-    task: AnyTask,
-    train_examples: Sequence[AnyExample],
-    examples: Sequence[AnyExample],
+    task: Task,
+    train_examples: Sequence[Example],
+    examples: Sequence[Example],
     *,
     kinds: Sequence[str] = CONTROLS,
     encoder: Encoder | None = None,
@@ -90,7 +90,7 @@ def control_scores(
             scores += _random(task, train_examples, examples, encoder, tune, seed, split, on_language, on_step)
             continue
         predict = _majority(train_examples) if kind == "majority" else _tfidf(train_examples, seed)
-        groups: dict[str, list[AnyExample]] = {}
+        groups: dict[str, list[Example]] = {}
         for example in examples:
             groups.setdefault(example.lang, []).append(example)
         for lang, rows in groups.items():
@@ -99,7 +99,7 @@ def control_scores(
     return scores
 
 
-def _units(example: AnyExample) -> list[tuple[str, str]]:
+def _units(example: Example) -> list[tuple[str, str]]:
     """(text the control reads, label) for each thing that is classified."""
     if isinstance(example, TaggedSentence):
         words = ["", *example.words, ""]
@@ -107,16 +107,22 @@ def _units(example: AnyExample) -> list[tuple[str, str]]:
             (f"{before}  {word} {word}  {after}", tag)
             for before, word, after, tag in zip(words, words[1:], words[2:], example.tags, strict=False)
         ]
+    if not isinstance(example, TextExample):
+        raise RecipeError(
+            f"controls for examples such as {type(example).__name__}",
+            expected="a task of type classify or tag",
+            where="controls",
+        )
     text = example.text if example.text_pair is None else f"{example.text} \u241f {example.text_pair}"
     return [(text, example.label)]
 
 
-def _majority(train_examples: Sequence[AnyExample]) -> Callable[[Sequence[AnyExample]], list[str]]:
+def _majority(train_examples: Sequence[Example]) -> Callable[[Sequence[Example]], list[str]]:
     most = Counter(label for e in train_examples for _, label in _units(e)).most_common(1)[0][0]
     return lambda rows: [most for e in rows for _ in _units(e)]
 
 
-def _tfidf(train_examples: Sequence[AnyExample], seed: int) -> Callable[[Sequence[AnyExample]], list[str]]:
+def _tfidf(train_examples: Sequence[Example], seed: int) -> Callable[[Sequence[Example]], list[str]]:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -130,13 +136,15 @@ def _tfidf(train_examples: Sequence[AnyExample], seed: int) -> Callable[[Sequenc
     return lambda rows: [str(label) for label in model.predict([text for e in rows for text, _ in _units(e)])]
 
 
-def _score(task: AnyTask, labels: Sequence[str], rows: Sequence[AnyExample]) -> dict[str, float]:
+def _score(task: Task, labels: Sequence[str], rows: Sequence[Example]) -> dict[str, float]:
     index = {label: i for i, label in enumerate(task.labels)}
     predicted = np.array([index[label] for label in labels], dtype=np.int64)
     gold = np.array([index.get(label, -2) for e in rows for _, label in _units(e)], dtype=np.int64)
     nothing = np.zeros(0, dtype=np.int64)
     if isinstance(task, Classify):
-        return task.score(predicted, [Encoded(nothing, rows[0].lang, gold[i : i + 1]) for i in range(len(gold))])
+        return task.score(
+            predicted.tolist(), [Encoded(nothing, rows[0].lang, gold[i : i + 1]) for i in range(len(gold))]
+        )
     ends = np.cumsum([len(_units(e)) for e in rows])
     cut = np.split(predicted, ends[:-1])
     encoded = [Encoded(nothing, rows[0].lang, nothing, gold=g) for g in np.split(gold, ends[:-1])]
@@ -144,9 +152,9 @@ def _score(task: AnyTask, labels: Sequence[str], rows: Sequence[AnyExample]) -> 
 
 
 def _random(
-    task: AnyTask,
-    train_examples: Sequence[AnyExample],
-    examples: Sequence[AnyExample],
+    task: Task,
+    train_examples: Sequence[Example],
+    examples: Sequence[Example],
     encoder: Encoder | None,
     tune: TuneRecipe | None,
     seed: int,
@@ -155,17 +163,18 @@ def _random(
     on_step: Callable[[Progress], None] | None,
 ) -> list[Score]:
     from interlingua.models.build import reinitialised
-    from interlingua.transfer.finetune import task_tokenizer, tune_once
+    from interlingua.transfer.heads import task_tokenizer
+    from interlingua.transfer.tune import tune_once
 
     if encoder is None:
         raise RecipeError("control 'random' without an encoder", expected="encoder=", where="control_scores")
     recipe = (tune or TuneRecipe()).model_copy(update=RANDOM)
     tokenizer = task_tokenizer(encoder, task)
 
-    def encoded(rows: Sequence[AnyExample]) -> list[Encoded]:
-        return task.encode(rows, tokenizer, max_length=recipe.max_length)[0]  # type: ignore[arg-type]
+    def encoded(rows: Sequence[Example]) -> list[Encoded]:
+        return task.encode(rows, tokenizer, max_length=recipe.max_length)[0]
 
-    groups: dict[str, list[AnyExample]] = {}
+    groups: dict[str, list[Example]] = {}
     for example in examples:
         groups.setdefault(example.lang, []).append(example)
     train, tests = encoded(train_examples), {lang: encoded(rows) for lang, rows in groups.items()}

@@ -13,7 +13,6 @@ which uses no label. Price: the shift needs a batch of texts of the language, no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,17 +20,16 @@ import numpy as np
 from interlingua.models.precision import for_inference, inference_dtype
 from interlingua.scores import Score
 from interlingua.tasks.base import Encoded, add_frozen_states
-from interlingua.tasks.classify import Classify
-from interlingua.tasks.tag import Tag
 
 if TYPE_CHECKING:
-    from interlingua.transfer.finetune import AnyExample, Tuned
+    from interlingua.tasks.base import Encoded, Example, States
+    from interlingua.transfer.tune import Tuned
 
 __all__ = ["evaluate"]
 
 
-def _by_language(examples: Sequence[AnyExample], first: str | None) -> dict[str, list[AnyExample]]:
-    found: dict[str, list[AnyExample]] = {}
+def _by_language(examples: Sequence[Example], first: str | None) -> dict[str, list[Example]]:
+    found: dict[str, list[Example]] = {}
     if first is not None:
         found[first] = []
     for example in examples:
@@ -41,7 +39,7 @@ def _by_language(examples: Sequence[AnyExample], first: str | None) -> dict[str,
 
 def evaluate(
     tuned: Sequence[Tuned],
-    examples: Sequence[AnyExample],
+    examples: Sequence[Example],
     *,
     split: str = "test",
     max_length: int = 128,
@@ -79,53 +77,32 @@ def evaluate(
     for done, (lang, rows) in enumerate(groups.items()):
         if on_language:
             on_language(lang, done, len(groups))
-        task = tuned[0].task
-        encoded, _ = task.encode(rows, tuned[0].tokenizer, max_length=max_length)  # type: ignore[arg-type]
-        if layers:
+        encoded, _ = tuned[0].task.encode(rows, tuned[0].tokenizer, max_length=max_length)
+        if layers and (len(tuned) > 1 or on_encoded):
             encoded = add_frozen_states(networks[0], tuned[0].tokenizer, encoded, layers)
         if on_encoded:
             on_encoded(lang, encoded)
         for i, (one, network) in enumerate(zip(tuned, networks, strict=True)):
-            found: dict[str, dict[str, float]] = {}
-            if isinstance(one.task, Classify):
-                pooled = one.task.pooled(network, encoded, one.tokenizer)
-                found[model] = one.task.score(one.task.predict_pooled(network, pooled), encoded)
-                if shift:
-                    if lang == source:
-                        goals[i] = pooled.mean(axis=0)
-                    if goals[i] is not None:
-                        moved = pooled - pooled.mean(axis=0) + goals[i]
-                        found[f"{model}+shift"] = one.task.score(one.task.predict_pooled(network, moved), encoded)
-            else:
-                found[model] = one.task.score(one.task.predict(network, encoded, one.tokenizer), encoded)
-                if shift:
-                    mean = _mean_state(one.task, network, encoded, one.tokenizer)
-                    if lang == source:
-                        goals[i] = mean
-                    if goals[i] is not None:
-                        predicted = one.task.predict(network, encoded, one.tokenizer, shift=goals[i] - mean)
-                        found[f"{model}+shift"] = one.task.score(predicted, encoded)
-            scores += [
-                Score(name, one.task.name, lang, split, metric, value, len(encoded), one.seed)
-                for name, values in found.items()
-                for metric, value in values.items()
-            ]
+            task, states = one.task, one.task.states(network, encoded, one.tokenizer)
+            predicted = {model: None}
+            if shift:
+                kept = list(states)
+                mean = _mean(kept)
+                if lang == source:
+                    goals[i] = mean
+                predicted[f"{model}+shift"] = goals[i] - mean
+                states = iter(kept)
+            for name, by in predicted.items():
+                values = task.score(task.predict_states(network, kept if shift else states, encoded, shift=by), encoded)
+                scores += [
+                    Score(name, task.name, lang, split, metric, value, len(rows), one.seed)
+                    for metric, value in values.items()
+                ]
     return scores
 
 
-def _mean_state(task: Tag, model: Any, examples: Sequence[Encoded], tokenizer: Any) -> Any:
-    """Mean over all tokens of the language of the states before the head, [D]."""
-    import torch
-
-    from interlingua.models.attention import encode
-    from interlingua.tasks.base import prediction_batches
-
-    total = np.zeros(model.config.hidden_size)
-    count = 0
-    with torch.inference_mode():
-        for _, chosen in prediction_batches([replace(e) for e in examples], tokenizer):
-            batch = task.batch(chosen, tokenizer).to(model.device)
-            states_ND = encode(model, batch)[batch.segments_BL > 0].float()
-            total += states_ND.sum(dim=0).cpu().numpy()
-            count += len(states_ND)
-    return (total / max(1, count)).astype(np.float32)
+def _mean(states: Sequence[States]) -> Any:
+    """Mean of all states before the head, float32 [D]."""
+    sums = [states_KD.double().sum(dim=0).cpu().numpy() for _, states_KD, _ in states]
+    count = sum(len(states_KD) for _, states_KD, _ in states)
+    return (np.sum(sums, axis=0) / max(1, count)).astype(np.float32)

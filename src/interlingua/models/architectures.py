@@ -56,6 +56,7 @@ class Architecture:
         output_layer: the vocabulary's table [V, E] and its bias [V].
         sequence_logits: pooled states [S, D] to class logits [S, C].
         token_logits: states [N, D] to tag logits [N, C].
+        span_logits: states [N, D] to logits [N, 2] of being an answer's first and last token.
         replaced_logits: states [N, D] of a discriminator to logits [N] that the token was replaced.
         order_logits: first tokens' states [S, D] to logits [S, 2]: 0 in order, 1 not (next sentence, sentence order).
     """
@@ -73,6 +74,7 @@ class Architecture:
     output_layer: Callable[[Any], tuple[Tensor, Tensor | None]] = _output_layer
     sequence_logits: Piece | None = None
     token_logits: Piece | None = None
+    span_logits: Piece | None = None
     replaced_logits: Piece | None = None
     order_logits: Piece | None = None
 
@@ -127,6 +129,11 @@ def _dropped(model: Any, states_ND: Tensor) -> Tensor:
 
 def _linear(model: Any, states_ND: Tensor) -> Tensor:
     logits: Tensor = model.classifier(states_ND)
+    return logits
+
+
+def _spans(model: Any, states_ND: Tensor) -> Tensor:
+    logits: Tensor = model.qa_outputs(states_ND)
     return logits
 
 
@@ -195,6 +202,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             masked_transform=lambda model, states_ND: model.cls.predictions.transform(states_ND),
             sequence_logits=lambda model, pooled_SD: _dropped(model, model.bert.pooler(pooled_SD[:, None])),
             token_logits=_dropped,
+            span_logits=_spans,
             order_logits=lambda model, first_SD: model.cls.seq_relationship(model.bert.pooler(first_SD[:, None])),
         ),
         Architecture(
@@ -205,6 +213,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             masked_transform=lambda model, states_ND: model.lm_head.layer_norm(gelu(model.lm_head.dense(states_ND))),
             sequence_logits=_first_of_one,
             token_logits=_dropped,
+            span_logits=_spans,
         ),
         Architecture(
             "modernbert",
@@ -223,6 +232,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             masked_transform=lambda model, states_ND: model.generator_predictions(states_ND),
             sequence_logits=_first_of_one,
             token_logits=_dropped,
+            span_logits=_spans,
             replaced_logits=lambda model, states_ND: model.discriminator_predictions(states_ND),
         ),
         Architecture(
@@ -232,6 +242,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             masked_transform=_albert_transform,
             sequence_logits=lambda model, pooled_SD: _dropped(model, _albert_pooled(model, pooled_SD)),
             token_logits=_dropped,
+            span_logits=_spans,
             order_logits=lambda model, first_SD: model.sop_classifier(_albert_pooled(model, first_SD)),
         ),
         Architecture(
@@ -240,6 +251,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             masked_transform=_distilbert_transform,
             sequence_logits=lambda model, pooled_SD: _dropped(model, relu(model.pre_classifier(pooled_SD))),
             token_logits=_dropped,
+            span_logits=lambda model, states_ND: model.qa_outputs(model.dropout(states_ND)),
         ),
         Architecture(
             "eurobert",
@@ -287,6 +299,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             masked_transform=_same,
             sequence_logits=lambda model, pooled_SD: model.score(pooled_SD),
             token_logits=_dropped,
+            span_logits=_spans,
         ),
         # The encoders of encoder-decoders. BART's positions are counted along the row, whatever is asked for.
         Architecture("bart", "rows", positions=False, stack=_bart_stack),

@@ -34,6 +34,7 @@ __all__ = [
     "pooled_states",
     "sampled_losses",
     "sequence_logits",
+    "span_logits",
     "token_logits",
 ]
 
@@ -206,3 +207,8 @@ def sequence_logits(model: PreTrainedModel, pooled_SD: Tensor) -> Tensor:
 def token_logits(model: PreTrainedModel, states_ND: Tensor) -> Tensor:
     """Tag logits [N, C] of a token classifier from states of the tokens asked for."""
     return head_piece(model, "token_logits")(model, states_ND)
+
+
+def span_logits(model: PreTrainedModel, states_ND: Tensor) -> Tensor:
+    """Logits of being an answer's first and last token [N, 2] of a question answerer."""
+    return head_piece(model, "span_logits")(model, states_ND)

@@ -1,46 +1,81 @@
 """What a task is to the rest: labelled examples in, batches, a loss, predictions and a metric out.
 
-In: examples of any language, tokenised once. Out: :class:`TaskStream` (batch t of a shuffled epoch) for the loop and
-length-sorted batches for prediction. Decision: a task is an :class:`~interlingua.objectives.Objective` like any
-other, so tuning is the same loop as pretraining; if the lower layers of the network are frozen, their states are
-computed once per example and the loop runs the upper layers only. Price: those states stay in memory (4 bytes x width
-a token).
+In: examples of any language, tokenised once. Out: :class:`TaskStream` (batch t of a shuffled epoch) for the loop,
+predictions, scores, prediction files. Decisions: a task is an :class:`~interlingua.objectives.Objective` like any
+other, so tuning is the same loop as pretraining; its network runs once to the states its head looks at, from which
+predictions follow, so that whoever shifts or steers does so between the two; if the lower layers of the network are
+frozen, their states are computed once per example and the loop runs the upper layers only. Price: those states stay in
+memory (4 bytes x width a token).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from interlingua.batch import Batch, rows_from_texts
+from interlingua.errors import LabelError
 from interlingua.models.attention import lower_states
 from interlingua.models.encoder import length_sorted_batches
-from interlingua.objectives.base import IGNORED
+from interlingua.objectives.base import Loss, Targets
 from interlingua.shards.sampling import keyed_generator
 from interlingua.shards.stream import Layout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Encoded", "TaskStream", "add_frozen_states", "batch_of", "prediction_batches"]
+    from interlingua.recipe_transfer import LabelledFile, TaskRecipe
+
+__all__ = [
+    "Encoded",
+    "Example",
+    "States",
+    "Task",
+    "TaskStream",
+    "add_frozen_states",
+    "at_least_two",
+    "lay_out",
+    "prediction_batches",
+    "segment_languages",
+    "token_order",
+]
+
+#: Indices of some examples, the states that the head looks at for all of them [K, D], and how many each has.
+States = tuple[NDArray[Any], Tensor, list[int]]
+
+
+class Example(Protocol):
+    """What every labelled example has."""
+
+    @property
+    def lang(self) -> str:
+        """Canonical tag; two of them (``sw/en``) where the sides of a pair are in different languages."""
+
+    @property
+    def where(self) -> str:
+        """File and line."""
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A tokenised example.
+    """A tokenised example, or a window of one.
 
     Attributes:
         tokens: ids with specials, int64 [n].
         lang: canonical tag.
-        labels: class index, int64 [1], or one a token with -100 where there is none, int64 [n].
-        gold: tag tasks: tag index of every word, also of those cut away.
+        labels: what is to be predicted, as the task has it, int64 or float32.
         types: token types, int64 [n], or None.
-        words: tag tasks: place of of the first token of each word, -1 for words cut away.
+        words: tag: place of the first token of each word, -1 for words cut away.
+        gold: tag: tag index of every word, also of those cut away.
+        spans: span: characters (first, behind the last) of each token of the passage, -1 elsewhere, int64 [n, 2].
+        example: span: what it is a window of.
         states: states of the frozen lower layers [n, D], if computed.
         states_layer: how many layers they have behind them.
     """
@@ -51,15 +86,167 @@ class Encoded:
     types: NDArray[Any] | None = None
     words: NDArray[Any] | None = None
     gold: NDArray[Any] | None = None
+    spans: NDArray[Any] | None = None
+    example: Any = None
     states: NDArray[Any] | None = None
     states_layer: int = 0
 
 
-def batch_of(examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase, *, per_token: bool) -> Batch:
-    """Pack examples; segment ``i + 1`` is example ``i``."""
+class Task(ABC):
+    """A task over a fixed list of labels: an objective that also reads, predicts, scores and writes.
+
+    Args:
+        labels: names of the classes; their order is the head's.
+        name: shown in tables.
+        metric: the main one.
+    """
+
+    kind: ClassVar[str]
+    """Its type in recipes."""
+    auto: ClassVar[str]
+    """The class of ``transformers`` that opens its networks."""
+    whole_texts: ClassVar[bool] = False
+    """Whether it judges whole texts, as sentence vectors do: then an encoder's pooling and prefix are used."""
+    layout = Layout("single")
+    splittable = True
+    networks: Mapping[str, nn.Module] = {}
+
+    def __init__(self, labels: Sequence[str], *, name: str, metric: str) -> None:
+        self.labels = tuple(labels)
+        self.name = name
+        self.metric = metric
+
+    @classmethod
+    @abstractmethod
+    def read(cls, recipe: TaskRecipe, file: LabelledFile) -> list[Any]:
+        """Examples of a file."""
+
+    @classmethod
+    @abstractmethod
+    def taught_with(cls, recipe: TaskRecipe, train: Sequence[Any]) -> Self:
+        """The task over the labels of its training examples."""
+
+    def settings(self) -> dict[str, Any]:
+        """What its constructor wants, for ``interlingua.json``."""
+        return {"labels": list(self.labels), "name": self.name, "metric": self.metric}
+
+    def config(self) -> dict[str, Any]:
+        """What the network's configuration says of the labels."""
+        return {
+            "num_labels": len(self.labels),
+            "id2label": dict(enumerate(self.labels)),
+            "label2id": {label: i for i, label in enumerate(self.labels)},
+        }
+
+    @abstractmethod
+    def encode(
+        self, examples: Sequence[Any], tokenizer: PreTrainedTokenizerBase, *, max_length: int
+    ) -> tuple[list[Encoded], int]:
+        """Tokenise examples; also return how many (or how many words) were cut at ``max_length``."""
+
+    @abstractmethod
+    def batch(self, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:
+        """Pack examples with their labels."""
+
+    def prepare(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> Targets:
+        """The labels are in the batch; one prediction a segment."""
+        return Targets(batch.segments)
+
+    def rows(self, targets: Any, batch: Batch, start: int, stop: int) -> Targets:
+        """Targets of some rows."""
+        segments = torch.unique(batch.segments_BL[start:stop])
+        return Targets(int((segments > 0).sum()))
+
+    @abstractmethod
+    def loss(self, model: PreTrainedModel, batch: Batch, targets: Any) -> Loss:
+        """The summed loss of a batch."""
+
+    @abstractmethod
+    def head_states(
+        self, model: PreTrainedModel, batch: Batch, examples: Sequence[Encoded]
+    ) -> tuple[Tensor, list[int]]:
+        """States that the head looks at, example after example [K, D], and how many each has."""
+
+    @abstractmethod
+    def logits(self, model: PreTrainedModel, states_KD: Tensor) -> Tensor:
+        """What the head makes of them, [K, C]."""
+
+    @abstractmethod
+    def decide(self, logits_KC: Tensor, example: Encoded) -> Any:
+        """The prediction of one example."""
+
+    @abstractmethod
+    def score(self, predicted: Sequence[Any], examples: Sequence[Encoded]) -> dict[str, float]:
+        """Metrics of predictions."""
+
+    @abstractmethod
+    def prediction_file(self, predicted: Sequence[Any], examples: Sequence[Encoded]) -> tuple[str, str]:
+        """Predictions in the layout of XTREME's submissions: the ending of the file's name, and its text."""
+
+    def states(
+        self, model: PreTrainedModel, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase
+    ) -> Iterator[States]:
+        """Run the network up to its head, some examples of about the same length at a time."""
+        for indices, chosen in prediction_batches(examples, tokenizer):
+            with torch.inference_mode():
+                batch = self.batch(chosen, tokenizer).to(model.device)
+                states_KD, counts = self.head_states(model, batch, chosen)
+            yield indices, states_KD, counts
+
+    def predict(
+        self, model: PreTrainedModel, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase
+    ) -> list[Any]:
+        """A prediction an example."""
+        return self.predict_states(model, self.states(model, examples, tokenizer), examples)
+
+    def predict_states(
+        self,
+        model: PreTrainedModel,
+        states: Iterable[States],
+        examples: Sequence[Encoded],
+        *,
+        shift: NDArray[np.float32] | None = None,
+    ) -> list[Any]:
+        """Predictions from the states before the head.
+
+        Args:
+            model: a network with a head.
+            states: of :meth:`states`.
+            examples: the same that these are of.
+            shift: vector [D] added to every state (a language's mean shift).
+        """
+        out: list[Any] = [None] * len(examples)
+        with torch.inference_mode():
+            for indices, states_KD, counts in states:
+                if shift is not None:
+                    states_KD = states_KD + torch.from_numpy(shift).to(states_KD)
+                logits_KC = self.logits(model, states_KD).float().cpu()
+                for i, own_KC in zip(indices, torch.split(logits_KC, counts), strict=True):
+                    out[i] = self.decide(own_KC, examples[i])
+        return out
+
+
+def at_least_two(labels: Collection[str]) -> list[str]:
+    """Labels in order, if there is something to choose from.
+
+    Raises:
+        LabelError: fewer than two.
+    """
+    if len(labels) < 2:
+        raise LabelError(
+            f"{len(labels)} label(s) in the training examples: {sorted(labels)}",
+            expected="at least two",
+            where="task.train",
+            next_step="check task.label, the name of the label column",
+        )
+    return sorted(labels)
+
+
+def lay_out(examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:
+    """Pack examples, without their labels; segment ``i + 1`` is example ``i``."""
     longest = max(len(e.tokens) for e in examples)
     languages = sorted({e.lang for e in examples})
-    batch = rows_from_texts(
+    return rows_from_texts(
         [e.tokens for e in examples],
         pad_id=tokenizer.pad_token_id,
         row_length=max(longest, min(128, sum(len(e.tokens) for e in examples))),
@@ -69,40 +256,53 @@ def batch_of(examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase, *,
         states=None if examples[0].states is None else [e.states for e in examples if e.states is not None],
         states_layer=examples[0].states_layer,
     )
-    if not per_token:
-        return replace(batch, labels=torch.from_numpy(np.concatenate([e.labels for e in examples])))
-    labels_BL = torch.full(batch.tokens_BL.shape, IGNORED, dtype=torch.long)
-    for i, example in enumerate(examples):
-        # A segment's tokens stand together and in order, so a boolean choice keeps them aligned.
-        labels_BL[batch.segments_BL == i + 1] = torch.from_numpy(example.labels)
-    return replace(batch, labels=labels_BL)
+
+
+def token_order(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Where the tokens of the segments stand.
+
+    Returns:
+        Places in the flattened [B * L] batch, segment after segment, int64 [N]; and where each segment begins in
+        these, int64 [S + 1].
+    """
+    segments = batch.segments_BL.flatten()
+    counts = torch.bincount(segments, minlength=batch.segments + 1)
+    order = torch.argsort(segments, stable=True)[counts[0] :]
+    return order, torch.nn.functional.pad(counts[1:].cumsum(0), (1, 0))
+
+
+def segment_languages(batch: Batch) -> Tensor:
+    """Index of the language of every segment, int64 [S]."""
+    languages_S = torch.zeros(batch.segments + 1, dtype=torch.long, device=batch.segments_BL.device)
+    languages_S[batch.segments_BL.reshape(-1)] = batch.languages_BL.reshape(-1)
+    return languages_S[1:]
 
 
 class TaskStream:
     """Batch t of a training set, shuffled anew each epoch by a key of (seed, epoch).
 
     Args:
+        task: lays the batches out.
         examples: tokenised training examples.
         tokenizer: gives the special ids.
         batch_size: examples a batch.
         seed: of the shuffling.
-        per_token: whether labels are one a token.
     """
 
     def __init__(
         self,
+        task: Task,
         examples: Sequence[Encoded],
         tokenizer: PreTrainedTokenizerBase,
         *,
         batch_size: int,
         seed: int,
-        per_token: bool,
     ) -> None:
+        self.task = task
         self.examples = examples
         self.tokenizer = tokenizer
         self.batch_size = batch_size
         self.seed = seed
-        self.per_token = per_token
         self.steps_an_epoch = -(-len(examples) // batch_size)
 
     def batch(self, t: int, layout: Layout | None = None) -> Batch:
@@ -110,7 +310,7 @@ class TaskStream:
         epoch, step = divmod(t, self.steps_an_epoch)
         order = keyed_generator(self.seed, epoch, 7).permutation(len(self.examples))
         chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
-        return batch_of([self.examples[i] for i in chosen], self.tokenizer, per_token=self.per_token)
+        return self.task.batch([self.examples[i] for i in chosen], self.tokenizer)
 
 
 def prediction_batches(

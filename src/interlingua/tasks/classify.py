@@ -1,37 +1,39 @@
 """Classification of one or two texts.
 
-Readers (csv, tsv, jsonl, each also .zst or .gz), the loss over ``AutoModelForSequenceClassification``, predictions
-with their pooled states (so that a language's mean can be shifted before the head), accuracy and macro-F1.
+Readers (csv, tsv, jsonl, each also .zst or .gz), the loss over ``AutoModelForSequenceClassification``, predictions from
+pooled states, accuracy and macro-F1. The two texts of a pair may be in different languages; the language of such an
+example is written ``sw/en``.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor
 
 from interlingua.batch import Batch
+from interlingua.data import resolve
 from interlingua.errors import DataError, LabelError, nearest
 from interlingua.languages import canonical
 from interlingua.models.head import pooled_states, sequence_logits
 from interlingua.objectives.base import Loss, Targets, at_least_float32
-from interlingua.shards.stream import Layout
-from interlingua.tasks.base import Encoded, batch_of, prediction_batches
+from interlingua.tasks.base import Encoded, Task, at_least_two, lay_out, segment_languages
 from interlingua.text.lines import ReadReport, file_kind, numbered_lines
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["Classify", "TextExample", "read_text_examples"]
+    from interlingua.recipe_transfer import LabelledFile, TaskRecipe
+
+__all__ = ["Classify", "TextExample", "encode_texts", "read_text_examples", "texts_of_file"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class TextExample:
 
     Attributes:
         text: the (first) text.
-        lang: canonical tag.
+        lang: canonical tag, or two (``sw/en``) where the second text is in another language.
         label: name of the class.
         text_pair: the second text, or None.
         where: file and line.
@@ -88,6 +90,7 @@ def read_text_examples(
     path: Path,
     *,
     lang: str | None = None,
+    lang_pair: str | None = None,
     split: str | None = None,
     text: str = "text",
     text_pair: str | None = None,
@@ -98,6 +101,7 @@ def read_text_examples(
     Args:
         path: csv, tsv or jsonl with named columns.
         lang: language of all rows, unless they have a ``lang`` column.
+        lang_pair: language of the second texts where it is another; a ``lang_pair`` column goes before it.
         split: keep only rows whose ``split`` column says so.
         text: column of the text.
         text_pair: column of the second text.
@@ -122,14 +126,54 @@ def read_text_examples(
         if not tag:
             raise DataError("a row without a language", expected="a `lang` column, or lang: in the recipe", where=where)
         pair = row[text_pair] if text_pair else None
-        examples.append(TextExample(row[text], canonical(tag), row[label], pair, where))
+        tags = [canonical(one) for one in (tag, (row.get("lang_pair") or lang_pair) if text_pair else None) if one]
+        examples.append(TextExample(row[text], "/".join(dict.fromkeys(tags)), row[label], pair, where))
     if not examples:
         raise DataError(f"no example in {path.name!r}" + (f" with split {split!r}" if split else ""),
                         expected="at least one labelled row", where=str(path))  # fmt: skip
     return examples
 
 
-class Classify:
+def texts_of_file(recipe: TaskRecipe, file: LabelledFile) -> list[TextExample]:
+    """Examples of a recipe's file: columns as the task says, languages as the file does."""
+    return read_text_examples(
+        resolve(file.path),
+        lang=file.lang,
+        lang_pair=file.lang_pair,
+        split=file.split,
+        text=recipe.text,
+        text_pair=recipe.text_pair,
+        label=recipe.label,
+    )
+
+
+def encode_texts(
+    examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, *, max_length: int
+) -> tuple[list[Encoded], int]:
+    """Tokenise texts or pairs of texts, without their labels; also return how many were cut at ``max_length``."""
+    pairs = [e.text_pair for e in examples]
+    with_pair = any(p is not None for p in pairs)
+    out = tokenizer(
+        [e.text for e in examples],
+        [p or "" for p in pairs] if with_pair else None,
+        truncation=True,
+        max_length=max_length,
+        return_overflowing_tokens=False,
+    )
+    types = out.get("token_type_ids")
+    encoded = [
+        Encoded(
+            np.array(ids, dtype=np.int64),
+            example.lang,
+            np.zeros(0, dtype=np.int64),
+            types=np.array(types[i], dtype=np.int64) if types is not None else None,
+        )
+        for i, (ids, example) in enumerate(zip(out["input_ids"], examples, strict=True))
+    ]
+    return encoded, sum(len(e.tokens) == max_length for e in encoded)
+
+
+class Classify(Task):
     """Text classification over a fixed list of labels.
 
     Args:
@@ -138,15 +182,23 @@ class Classify:
         metric: ``accuracy`` or ``macro_f1``.
     """
 
-    layout = Layout("single")
-    splittable = True
-    networks: Mapping[str, nn.Module] = {}
-    per_token = False
+    kind: ClassVar[str] = "classify"
+    auto: ClassVar[str] = "AutoModelForSequenceClassification"
+    whole_texts: ClassVar[bool] = True
 
     def __init__(self, labels: Sequence[str], *, name: str = "classify", metric: str = "accuracy") -> None:
-        self.labels = tuple(labels)
-        self.name = name
-        self.metric = metric
+        super().__init__(labels, name=name, metric=metric)
+
+    @classmethod
+    def read(cls, recipe: TaskRecipe, file: LabelledFile) -> list[TextExample]:
+        """Examples of a file, as :func:`read_text_examples` reads them."""
+        return texts_of_file(recipe, file)
+
+    @classmethod
+    def taught_with(cls, recipe: TaskRecipe, train: Sequence[TextExample]) -> Self:
+        """The task over the labels of its training examples."""
+        labels = at_least_two({example.label for example in train})
+        return cls(labels, name=recipe.name, metric=recipe.metric or "accuracy")
 
     def encode(
         self, examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, *, max_length: int
@@ -165,79 +217,46 @@ class Classify:
                     where=example.where,
                     next_step="map it to one of these in the file, or add it to the training examples",
                 )
-        pairs = [e.text_pair for e in examples]
-        with_pair = any(p is not None for p in pairs)
-        out = tokenizer(
-            [e.text for e in examples],
-            [p or "" for p in pairs] if with_pair else None,
-            truncation=True,
-            max_length=max_length,
-            return_overflowing_tokens=False,
-        )
-        types = out.get("token_type_ids")
-        encoded = []
-        for i, (ids, example) in enumerate(zip(out["input_ids"], examples, strict=True)):
-            encoded.append(
-                Encoded(
-                    np.array(ids, dtype=np.int64),
-                    example.lang,
-                    np.array([known[example.label]], dtype=np.int64),
-                    types=np.array(types[i], dtype=np.int64) if types is not None else None,
-                )
-            )
-        cut = sum(len(e.tokens) == max_length for e in encoded)
-        return encoded, cut
+        encoded, cut = encode_texts(examples, tokenizer, max_length=max_length)
+        labels = [np.array([known[e.label]], dtype=np.int64) for e in examples]
+        return [replace(e, labels=label) for e, label in zip(encoded, labels, strict=True)], cut
 
     def batch(self, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:
-        """Pack examples with their labels."""
-        return batch_of(examples, tokenizer, per_token=False)
-
-    def prepare(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> Targets:
-        """The labels are in the batch; one prediction a segment."""
-        return Targets(batch.segments)
-
-    def rows(self, targets: Targets, batch: Batch, start: int, stop: int) -> Targets:
-        """Targets of some rows."""
-        return Targets(len(torch.unique(batch.segments_BL[start:stop])))
+        """Pack examples with their labels, int64 [S]."""
+        labels_S = torch.from_numpy(np.concatenate([e.labels for e in examples]))
+        return replace(lay_out(examples, tokenizer), labels=labels_S)
 
     def loss(self, model: PreTrainedModel, batch: Batch, targets: Targets) -> Loss:
         """Summed cross-entropy over segments."""
         assert batch.labels is not None
         pooled_SD = pooled_states(model, batch)
         each = F.cross_entropy(at_least_float32(sequence_logits(model, pooled_SD)), batch.labels, reduction="none")
-        languages_S = torch.zeros(batch.segments + 1, dtype=torch.long, device=each.device)
-        languages_S[batch.segments_BL.reshape(-1)] = batch.languages_BL.reshape(-1)
-        return Loss(each.sum(), len(each), each.detach(), languages_S[1:])
+        return Loss(each.sum(), len(each), each.detach(), segment_languages(batch))
 
-    def pooled(
-        self, model: PreTrainedModel, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase
-    ) -> NDArray[Any]:
-        """Pooled states before the head, float32 [examples, D]."""
-        out = np.zeros((len(examples), model.config.hidden_size), dtype=np.float32)
-        with torch.inference_mode():
-            for indices, chosen in prediction_batches(examples, tokenizer):
-                batch = self.batch(chosen, tokenizer).to(model.device)
-                out[indices] = pooled_states(model, batch).float().cpu().numpy()
-        return out
+    def head_states(
+        self, model: PreTrainedModel, batch: Batch, examples: Sequence[Encoded]
+    ) -> tuple[Tensor, list[int]]:
+        """Pooled states [S, D], one an example."""
+        return pooled_states(model, batch), [1] * len(examples)
 
-    def predict_pooled(self, model: PreTrainedModel, pooled: NDArray[Any]) -> NDArray[Any]:
-        """Class indices from pooled states."""
-        with torch.inference_mode():
-            logits = sequence_logits(model, torch.from_numpy(pooled).to(model.device, model.dtype))
-            return np.asarray(logits.argmax(dim=-1).cpu().numpy())
+    def logits(self, model: PreTrainedModel, states_KD: Tensor) -> Tensor:
+        """Class logits."""
+        return sequence_logits(model, states_KD)
 
-    def predict(
-        self, model: PreTrainedModel, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase
-    ) -> NDArray[Any]:
-        """Class indices, int64 [examples]."""
-        return self.predict_pooled(model, self.pooled(model, examples, tokenizer))
+    def decide(self, logits_KC: Tensor, example: Encoded) -> int:
+        """Index of the class."""
+        return int(logits_KC[0].argmax())
 
-    def score(self, predicted: NDArray[Any], examples: Sequence[Encoded]) -> dict[str, float]:
+    def score(self, predicted: Sequence[int], examples: Sequence[Encoded]) -> dict[str, float]:
         """Accuracy and macro-F1 (mean of F1 over the classes that occur in gold or prediction)."""
         from sklearn.metrics import f1_score
 
         gold = np.array([int(e.labels[0]) for e in examples])
         return {
-            "accuracy": float((predicted == gold).mean()),
+            "accuracy": float((np.asarray(predicted) == gold).mean()),
             "macro_f1": float(f1_score(gold, predicted, average="macro", zero_division=0)),
         }
+
+    def prediction_file(self, predicted: Sequence[int], examples: Sequence[Encoded]) -> tuple[str, str]:
+        """A label a line."""
+        return "tsv", "".join(f"{self.labels[i]}\n" for i in predicted)

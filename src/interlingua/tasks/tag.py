@@ -10,30 +10,32 @@ are right; an ``I-`` that follows nothing of its type begins an entity.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor
 
 from interlingua.batch import Batch
-from interlingua.errors import DataError, LabelError, nearest
+from interlingua.data import resolve
+from interlingua.errors import DataError, LabelError, RecipeError, nearest
 from interlingua.languages import canonical
 from interlingua.models.attention import encode, encode_at
 from interlingua.models.head import token_logits
 from interlingua.objectives.base import IGNORED, Loss, TokenTargets, at_least_float32
-from interlingua.shards.stream import Layout
-from interlingua.tasks.base import Encoded, batch_of, prediction_batches
+from interlingua.tasks.base import Encoded, Task, at_least_two, lay_out, token_order
 from interlingua.text.lines import ReadReport, numbered_lines
 from interlingua.vocab.words import align_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from interlingua.recipe_transfer import LabelledFile, TaskRecipe
 
 __all__ = ["Tag", "TaggedSentence", "entity_spans", "read_tagged_sentences"]
 
@@ -120,7 +122,7 @@ def entity_spans(tags: Sequence[str]) -> set[tuple[str, int, int]]:
     return spans
 
 
-class Tag:
+class Tag(Task):
     """Tagging over a fixed list of tags.
 
     Args:
@@ -130,18 +132,32 @@ class Tag:
         separator: what stands between words; ``""`` writes unspaced languages as they are written.
     """
 
-    layout = Layout("single")
-    splittable = True
-    networks: Mapping[str, nn.Module] = {}
-    per_token = True
+    kind: ClassVar[str] = "tag"
+    auto: ClassVar[str] = "AutoModelForTokenClassification"
 
     def __init__(
         self, labels: Sequence[str], *, name: str = "tag", metric: str = "accuracy", separator: str = " "
     ) -> None:
-        self.labels = tuple(labels)
-        self.name = name
-        self.metric = metric
+        super().__init__(labels, name=name, metric=metric)
         self.separator = separator
+
+    @classmethod
+    def read(cls, recipe: TaskRecipe, file: LabelledFile) -> list[TaggedSentence]:
+        """Sentences of a file, as :func:`read_tagged_sentences` reads them."""
+        if not file.lang:
+            raise RecipeError(f"a tagged file without a language: {str(file.path)!r}", where="task",
+                              expected="lang: beside path:")  # fmt: skip
+        return read_tagged_sentences(resolve(file.path), lang=file.lang)
+
+    @classmethod
+    def taught_with(cls, recipe: TaskRecipe, train: Sequence[TaggedSentence]) -> Self:
+        """The task over the tags of its training sentences."""
+        metric = recipe.metric or ("span_f1" if recipe.tags == "iob2" else "accuracy")
+        return cls(at_least_two({tag for e in train for tag in e.tags}), name=recipe.name, metric=metric)
+
+    def settings(self) -> dict[str, Any]:
+        """What its constructor wants."""
+        return super().settings() | {"separator": self.separator}
 
     def encode(
         self, examples: Sequence[TaggedSentence], tokenizer: PreTrainedTokenizerBase, *, max_length: int
@@ -173,8 +189,11 @@ class Tag:
         return encoded, lost
 
     def batch(self, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:
-        """Pack sentences with their labels."""
-        return batch_of(examples, tokenizer, per_token=True)
+        """Pack sentences with their labels, int64 [B, L]."""
+        batch = lay_out(examples, tokenizer)
+        labels_BL = torch.full(batch.tokens_BL.shape, IGNORED, dtype=torch.long)
+        labels_BL.view(-1)[token_order(batch)[0]] = torch.from_numpy(np.concatenate([e.labels for e in examples]))
+        return replace(batch, labels=labels_BL)
 
     def prepare(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> TokenTargets:
         """The labels are in the batch."""
@@ -192,37 +211,27 @@ class Tag:
         each = F.cross_entropy(at_least_float32(logits_NC), targets.labels_BL[chosen_BL], reduction="none")
         return Loss(each.sum(), len(each), each.detach(), batch.languages_BL[chosen_BL])
 
-    def predict(
-        self,
-        model: PreTrainedModel,
-        examples: Sequence[Encoded],
-        tokenizer: PreTrainedTokenizerBase,
-        *,
-        shift: NDArray[np.float32] | None = None,
-    ) -> list[NDArray[np.int64]]:
-        """Tag indices a word, ``CUT_AWAY`` for words without a token.
+    def head_states(
+        self, model: PreTrainedModel, batch: Batch, examples: Sequence[Encoded]
+    ) -> tuple[Tensor, list[int]]:
+        """States of the first token of every word that has one."""
+        order_N, begins_S = token_order(batch)
+        firsts = [_kept(e) for e in examples]
+        counts = [len(first) for first in firsts]
+        within_K = torch.from_numpy(np.concatenate(firsts)).to(order_N.device)
+        begins_K = begins_S[:-1].repeat_interleave(torch.tensor(counts, device=order_N.device))
+        return encode(model, batch).flatten(0, 1)[order_N[begins_K + within_K]], counts
 
-        Args:
-            model: a token classifier.
-            examples: tokenised sentences.
-            tokenizer: its tokenizer.
-            shift: vector [D] added to every state before the head (a language's mean shift).
-        """
-        out: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)] * len(examples)
-        with torch.inference_mode():
-            for indices, chosen in prediction_batches(examples, tokenizer):
-                batch = self.batch(chosen, tokenizer).to(model.device)
-                states_BLD = encode(model, batch)
-                for i, example in zip(indices, chosen, strict=True):
-                    assert example.words is not None
-                    segment = int(np.flatnonzero(indices == i)[0]) + 1
-                    states_ND = states_BLD[batch.segments_BL == segment]
-                    if shift is not None:
-                        states_ND = states_ND + torch.from_numpy(shift).to(states_ND)
-                    tags_N = token_logits(model, states_ND).argmax(dim=-1).cpu().numpy()
-                    kept = example.words >= 0
-                    out[i] = np.where(kept, tags_N[np.where(kept, example.words, 0)], CUT_AWAY)
-        return out
+    def logits(self, model: PreTrainedModel, states_KD: Tensor) -> Tensor:
+        """Tag logits."""
+        return token_logits(model, states_KD)
+
+    def decide(self, logits_KC: Tensor, example: Encoded) -> NDArray[np.int64]:
+        """Tag indices, one a word; ``CUT_AWAY`` for words without a token."""
+        assert example.words is not None
+        tags = np.full(len(example.words), CUT_AWAY, dtype=np.int64)
+        tags[example.words >= 0] = logits_KC.argmax(dim=-1).numpy()
+        return tags
 
     def score(self, predicted: Sequence[NDArray[np.int64]], examples: Sequence[Encoded]) -> dict[str, float]:
         """Accuracy over words, and for IOB2 tags micro span F1."""
@@ -243,3 +252,16 @@ class Tag:
         if spans:
             scores["span_f1"] = 2 * shared / max(1, found + wanted)
         return scores
+
+    def prediction_file(self, predicted: Sequence[NDArray[np.int64]], examples: Sequence[Encoded]) -> tuple[str, str]:
+        """A tag a line, a blank line behind every sentence; words that were cut away have tag ``O`` or the first."""
+        missing = "O" if "O" in self.labels else self.labels[0]
+        return "tsv", "".join(
+            "".join(f"{self.labels[i] if i >= 0 else missing}\n" for i in tags) + "\n" for tags in predicted
+        )
+
+
+def _kept(example: Encoded) -> NDArray[np.int64]:
+    assert example.words is not None
+    kept: NDArray[np.int64] = example.words[example.words >= 0]
+    return kept

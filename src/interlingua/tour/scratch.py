@@ -20,8 +20,9 @@ from interlingua.data import read_packed, resolve
 from interlingua.errors import RunError
 from interlingua.evaluate import control_scores, evaluate
 from interlingua.pretrain import pretrain
-from interlingua.recipe import PretrainRecipe, TaskRecipe, TuneRecipe
+from interlingua.recipe import PretrainRecipe
 from interlingua.recipe_file import load_recipe
+from interlingua.recipe_transfer import TaskRecipe, TuneRecipe
 from interlingua.run import atomic_write
 from interlingua.scores import Score, append_scores, summarise
 from interlingua.tour.bible import BibleSplit, split_bible
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
     from interlingua.tasks.classify import TextExample
     from interlingua.train.loop import Progress
-    from interlingua.transfer.finetune import Tuned
+    from interlingua.transfer.tune import Tuned
 
 __all__ = ["SCRATCH_TUNE", "run_scratch_tour"]
 
@@ -176,7 +177,8 @@ def _taught(
 ) -> tuple[list[Tuned], list[Score]]:
     """Teach in English, score everywhere, controls beside."""
     from interlingua.tasks.base import Encoded
-    from interlingua.transfer.finetune import build_task, save_tuned, tune_once
+    from interlingua.transfer.finetune import build_task, save_tuned
+    from interlingua.transfer.tune import tune_once
 
     task = build_task(TaskRecipe(name=name), train_examples)
     steps = SCRATCH_TUNE.epochs * -(-len(train_examples) // SCRATCH_TUNE.batch_size) * (len(seeds) + 1)

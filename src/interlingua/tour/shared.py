@@ -19,7 +19,7 @@ from interlingua.scores import LanguageRow, Score
 
 if TYPE_CHECKING:
     from interlingua.report.page import Section
-    from interlingua.transfer.finetune import Tuned
+    from interlingua.transfer.tune import Tuned
 
 __all__ = [
     "SOURCE",

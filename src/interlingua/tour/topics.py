@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from interlingua.recipe import FinetuneRecipe, LabelledFile, TaskRecipe, TuneRecipe
+from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile, TaskRecipe, TuneRecipe
 from interlingua.scores import Score, append_scores, summarise
 from interlingua.tour.shared import (
     SOURCE,
@@ -159,12 +159,12 @@ class _Geometry:
         import torch
 
         from interlingua.models.attention import encode, pool_segments
-        from interlingua.tasks.base import batch_of, prediction_batches
+        from interlingua.tasks.base import lay_out, prediction_batches
 
         out = np.zeros((len(examples), self.model.config.hidden_size), dtype=np.float32)
         with torch.inference_mode():
             for indices, chosen in prediction_batches(examples, self.tokenizer):
-                batch = batch_of(chosen, self.tokenizer, per_token=False)
+                batch = lay_out(chosen, self.tokenizer)
                 out[indices] = pool_segments(encode(self.model, batch).float(), batch).numpy()
         self.vectors[lang] = out
 

@@ -1,0 +1,126 @@
+"""The recipe of teaching a task: which examples, which model, how it is tuned.
+
+Decision: one flat section a concern (the task and its files, the tuning), with keys that some types of task alone use
+marked by the type's name; what is measured where (suites) has a recipe of its own. Price: a key of another type of
+task is accepted and does nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from interlingua.languages import canonical
+from interlingua.recipe import Positive, Recipe, Share
+
+__all__ = ["FinetuneRecipe", "LabelledFile", "TaskRecipe", "TuneRecipe"]
+
+
+class LabelledFile(Recipe):
+    """Labelled examples of one language, or of many if the file has a `lang` column."""
+
+    path: Path
+    """csv, tsv[.zst], jsonl[.zst] (classify); two-column or CoNLL-U files [.zst] (tag); SQuAD's .json, or .jsonl with a
+    question a line [.zst] (span)."""
+    lang: str | None = None
+    """Language tag, unless the rows have their own."""
+    lang_pair: str | None = None
+    """Language of the second texts (classify) or of the passages (span), where it is another."""
+    path_pair: Path | None = None
+    """span: a parallel file whose passages and answers stand in for this one's, by id: questions in one language on
+    passages in another."""
+    split: str | None = None
+    """Only rows whose `split` column says so."""
+
+    @field_validator("lang", "lang_pair")
+    @classmethod
+    def _canonical(cls, tag: str | None) -> str | None:
+        return canonical(tag) if tag else None
+
+
+class TaskRecipe(Recipe):
+    """A task with its files."""
+
+    type: Literal["classify", "tag", "span"] = "classify"
+    """classify: one or two texts, one label. tag: a label a word. span: a question, and its answer in a passage."""
+    name: str = "task"
+    """Shown in tables."""
+    train: tuple[LabelledFile, ...] = ()
+    """What is taught, in the source language(s)."""
+    dev: tuple[LabelledFile, ...] = ()
+    """For choosing the epoch; source language only, unless target development data is really at hand."""
+    test: tuple[LabelledFile, ...] = ()
+    """What is scored, per language."""
+    text: str = "text"
+    """classify: column of the text."""
+    text_pair: str | None = None
+    """classify: column of the second text, if there are two."""
+    label: str = "label"
+    """classify: column of the label."""
+    tags: Literal["iob2", "pos"] = "pos"
+    """tag: entity spans (IOB2, span F1) or one tag a word (accuracy)."""
+    rule: Literal["auto", "squad", "mlqa", "character"] = "auto"
+    """span: what counts as the same answer. squad: as SQuAD's script (and XTREME's for XQuAD); mlqa: as MLQA's, with
+    the language's articles; character: F1 over characters; auto: mlqa for its seven languages, character for others
+    written without spaces, squad for the rest."""
+    stride: Positive = 128
+    """span: tokens that two neighbouring windows of a passage share."""
+    max_question: Positive = 64
+    """span: longest question in tokens; what is cut is counted."""
+    max_answer: Positive = 30
+    """span: longest answer in tokens."""
+    no_answer: bool = False
+    """span: passages may hold no answer (SQuAD 2.0), and saying so is a possible prediction."""
+    bad_answers: Literal["stop", "repair", "drop"] = "stop"
+    """span: an answer that is not where the file says. stop: refuse the file; repair: move it to the nearest place
+    where its text stands; drop: leave it out. Both are counted."""
+    metric: Literal["accuracy", "macro_f1", "span_f1", "f1", "em"] | None = None
+    """Main metric; by default accuracy, span_f1 for iob2, and f1 for span."""
+
+
+class TuneRecipe(Recipe):
+    """How a task is taught."""
+
+    epochs: Positive = 5
+    """Passes over the training examples."""
+    batch_size: Positive = 32
+    """Examples a step."""
+    lr: Annotated[float, Field(gt=0)] = 5e-5
+    """Peak learning rate of the network."""
+    head_lr: Annotated[float, Field(gt=0)] | None = 1e-3
+    """Learning rate of the new head; none: the same as the network's."""
+    warmup: Share = 0.1
+    """Share of the steps over which the rate rises."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """AdamW's, on matrices only."""
+    dropout: Share | None = 0.0
+    """Dropout in the network while tuning; none: as the checkpoint says."""
+    freeze: Literal["none", "embeddings", "all"] | int = "embeddings"
+    """Frozen part: none, embeddings, that many lowest layers (embeddings included), or all but the head."""
+    max_length: Positive = 128
+    """Longest example in tokens; what is cut is counted."""
+    threads: Annotated[int, Field(ge=0)] = 0
+    """Threads of the CPU; 0 measures."""
+    device: str = "auto"
+    """auto, cpu, cuda, ..."""
+    save_every: Positive = 200
+    """Steps between checkpoints of a training that is longer than so many; one cut off goes on from the last."""
+    select: Literal["last", "source-dev", "target-dev"] = "last"
+    """Which epoch is kept: the last, or the best on the dev files of the source or of all languages."""
+
+
+class FinetuneRecipe(Recipe):
+    """A task taught in its source language(s) and scored in every language there is."""
+
+    kind: Literal["finetune"] = "finetune"
+    """Which verb runs it."""
+    name: str = "finetune"
+    """Name of the run."""
+    model: str = "e5-small"
+    """Short name, hub id, checkpoint folder or run folder."""
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
+    """One tuned model a seed; scores are given as mean and spread over them."""
+    task: TaskRecipe = TaskRecipe()
+    tune: TuneRecipe = TuneRecipe()

@@ -1,0 +1,115 @@
+"""A task's head on an encoder, as plain ``transformers`` has it.
+
+In: an encoder and a task. Out: the encoder's network in the class that ``transformers`` has for the task, with a fresh
+head, and the tokenizer the task is taught with. Decision: sentence encoders keep their mean pooling (by one added
+layer, see :mod:`interlingua.models.pooling`) and their text prefix (in the tokenizer's template), so that nothing of
+ours is needed to use the result. Price: one more layer for them.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from interlingua.models.encoder import Encoder
+    from interlingua.tasks import Task
+
+__all__ = ["body_and_head", "new_head", "set_dropout", "task_tokenizer"]
+
+
+def new_head(encoder: Encoder, task: Task, *, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The encoder's network with a fresh head for the task, in the class plain ``transformers`` has for it.
+
+    Raises:
+        CheckpointError: ``transformers`` has no such class for this family.
+    """
+    import torch
+    import transformers
+
+    from interlingua.errors import CheckpointError
+    from interlingua.models.architectures import architecture
+    from interlingua.models.pooling import add_mean_layer
+
+    config = copy.deepcopy(encoder.model.config)
+    for name, value in task.config().items():
+        setattr(config, name, value)
+    sentence_encoder = bool(encoder.prefix) or getattr(config, "interlingua_pooling", "") == "mean"
+    if architecture(encoder.model).family == "modernbert" and task.whole_texts:
+        config.classifier_pooling = "mean"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            model: PreTrainedModel = getattr(transformers, task.auto).from_config(config)
+        except ValueError as error:
+            raise CheckpointError(
+                f"a {config.model_type} for a task of type {task.kind!r}",
+                expected=f"a class that {task.auto} knows",
+                next_step="choose another encoder for this task",
+            ) from error
+        body = encoder.model.base_model.state_dict()
+        model.base_model.load_state_dict(body, strict=False)
+        if sentence_encoder and task.whole_texts and architecture(model).layered:
+            add_mean_layer(model)
+            _open_pooler(model)
+    model.config.interlingua_prefix = ""
+    return model, task_tokenizer(encoder, task)
+
+
+def task_tokenizer(encoder: Encoder, task: Task) -> PreTrainedTokenizerBase:
+    """The tokenizer a task is taught with: for whole texts, one that puts the encoder's prefix before each."""
+    return _with_prefix(encoder.tokenizer, encoder.prefix) if task.whole_texts else encoder.tokenizer
+
+
+def _with_prefix(tokenizer: PreTrainedTokenizerBase, prefix: str) -> PreTrainedTokenizerBase:
+    """A tokenizer whose template puts the prefix's tokens before every text by itself."""
+    from tokenizers.processors import TemplateProcessing
+
+    if not prefix:
+        return tokenizer
+    tokenizer = copy.deepcopy(tokenizer)
+    pieces = tokenizer.tokenize(prefix.strip())
+    first, last = tokenizer.cls_token, tokenizer.sep_token
+    # One named entry stands for all tokens of the prefix; a template cannot spell tokens such as ":" itself.
+    entries = [(t, tokenizer.convert_tokens_to_ids(t)) for t in (first, last)]
+    named = {"id": "[PREFIX]", "ids": tokenizer.convert_tokens_to_ids(pieces), "tokens": pieces}
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{first} [PREFIX] $A {last}",
+        pair=f"{first} [PREFIX] $A {last} {last} $B {last}",
+        special_tokens=[*entries, named],
+    )
+    return tokenizer
+
+
+def _open_pooler(model: PreTrainedModel) -> None:
+    """Start the head's tanh layer as nearly the identity: pooled states carry their meaning already."""
+    import torch
+
+    head = getattr(model.base_model, "pooler", None) or model.classifier
+    with torch.no_grad():
+        head.dense.weight.copy_(0.5 * torch.eye(model.config.hidden_size))
+        head.dense.bias.zero_()
+
+
+def body_and_head(model: PreTrainedModel) -> tuple[list[str], list[str]]:
+    """Names of the parameters of the pretrained network, and of those that are new with the task (poolers too)."""
+    base = {id(p) for p in model.base_model.parameters()}
+    names = [(n, id(p) in base and ".pooler." not in n) for n, p in model.named_parameters()]
+    return [n for n, old in names if old], [n for n, old in names if not old]
+
+
+def set_dropout(model: PreTrainedModel, rate: float) -> None:
+    """Set every dropout of a network, and what its configuration says of it."""
+    from torch import nn
+
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = rate
+        for name in ("attention_dropout", "dropout_prob"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, rate)
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout", "mlp_dropout"):
+        if hasattr(model.config, name):
+            setattr(model.config, name, rate)

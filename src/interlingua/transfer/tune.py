@@ -1,0 +1,204 @@
+"""A task taught once: one encoder, one set of examples, one seed.
+
+In: an encoder, a task, examples. Out: a tuned network. Decisions: tuning is the pretraining loop over a task's batches;
+frozen lower layers are run once per example, not once per epoch, as long as their states fit into memory; long runs
+save as they go and are taken up again at the step they had reached, which on CPUs gives the same network bit for bit.
+Price: a folder of the network's size while such a run goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interlingua.errors import RecipeError
+from interlingua.recipe import TrainRecipe
+from interlingua.recipe_transfer import TuneRecipe
+from interlingua.run import Run, atomic_write
+from interlingua.transfer.freezing import freeze, share_frozen
+from interlingua.transfer.heads import body_and_head, new_head, set_dropout
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from interlingua.models.encoder import Encoder
+    from interlingua.tasks import Encoded, Example, Task
+    from interlingua.train.loop import Progress
+
+__all__ = ["Tuned", "tune_once"]
+
+#: Memory that the states of frozen layers may take; with more, these layers run anew every step.
+FROZEN_STATES_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned model.
+
+    Attributes:
+        model: the network with its head.
+        tokenizer: its tokenizer (a text prefix is part of its template).
+        task: labels and metric.
+        seed: of head, order and dropout.
+        frozen_layers: lowest layers that are those of the checkpoint.
+        selection: how the epoch was chosen, in words.
+        folder: where it was saved, if it was.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    task: Task
+    seed: int
+    frozen_layers: int
+    selection: str
+    folder: Path | None = None
+
+
+@dataclass
+class _Best:
+    """The best epoch so far, kept on disk too where the run can be taken up again."""
+
+    score: float = -1.0
+    epoch: int = 0
+    weights: dict[str, Any] = field(default_factory=dict)
+
+    def save(self, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(self.weights, folder / f"epoch-{self.epoch}.safetensors")
+        atomic_write(folder / "best.json", json.dumps({"score": self.score, "epoch": self.epoch}))
+        for old in folder.glob("epoch-*.safetensors"):
+            if old.name != f"epoch-{self.epoch}.safetensors":
+                old.unlink()
+
+    @classmethod
+    def load(cls, folder: Path) -> _Best:
+        from safetensors.torch import load_file
+
+        if not (folder / "best.json").is_file():
+            return cls()
+        facts = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+        return cls(facts["score"], facts["epoch"], load_file(folder / f"epoch-{facts['epoch']}.safetensors"))
+
+
+def tune_once(
+    encoder: Encoder,
+    task: Task,
+    train_examples: Sequence[Example],
+    recipe: TuneRecipe,
+    *,
+    seed: int,
+    dev_examples: Sequence[Example] = (),
+    on_step: Callable[[Progress], None] | None = None,
+    cache: dict[str, list[Encoded]] | None = None,
+    run: Run | None = None,
+) -> Tuned:
+    """Teach the task once.
+
+    Args:
+        encoder: where to start from; not changed.
+        task: labels and metric.
+        train_examples: what is taught.
+        recipe: epochs, rates, freezing.
+        seed: of head, order and dropout.
+        dev_examples: for choosing the epoch, if the recipe asks for it.
+        on_step: called after every step.
+        cache: kept between seeds: the tokenised training examples (``train``), with the states of the frozen layers.
+        run: where a long training saves what it needs to be taken up again (every ``recipe.save_every`` steps); its
+            checkpoints are removed when it is done.
+    """
+    import torch
+
+    from interlingua.models.architectures import architecture
+    from interlingua.objectives.mix import Mixture
+    from interlingua.tasks.base import TaskStream, add_frozen_states
+    from interlingua.train.dist import pick_device
+    from interlingua.train.loop import train
+    from interlingua.train.optim import build_optimizer
+
+    if recipe.select != "last" and not dev_examples:
+        raise RecipeError(f"tune.select = {recipe.select!r} without development examples", where="task.dev",
+                          expected="task.dev files, or tune.select=last")  # fmt: skip
+    model, tokenizer = new_head(encoder, task, seed=seed)
+    model.to(pick_device(recipe.device))
+    if recipe.dropout is not None:
+        set_dropout(model, recipe.dropout)
+    frozen = freeze(model, recipe.freeze)
+    share_frozen(model, encoder.model)
+    cache = {} if cache is None else cache
+    if "train" not in cache:
+        cache["train"], _ = task.encode(train_examples, tokenizer, max_length=recipe.max_length)
+        if frozen and recipe.epochs > 1 and architecture(model).layered and _fits(cache["train"], model):
+            cache["train"] = add_frozen_states(model.eval(), tokenizer, cache["train"], frozen)
+    stream = TaskStream(task, cache["train"], tokenizer, batch_size=recipe.batch_size, seed=seed)
+    steps = recipe.epochs * stream.steps_an_epoch
+    parameters = dict(model.named_parameters())
+    body, head = ([(n, parameters[n]) for n in names] for names in body_and_head(model))
+    optimizer = build_optimizer(
+        [(body, recipe.lr), (head, recipe.head_lr or recipe.lr)],
+        weight_decay=recipe.weight_decay,
+        betas=(0.9, 0.999),
+    )
+    best = _Best.load(run.folder / "best") if run else _Best()
+    dev = task.encode(dev_examples, tokenizer, max_length=recipe.max_length)[0] if dev_examples else []
+
+    def step_done(progress: Progress) -> None:
+        if on_step:
+            on_step(progress)
+        if recipe.select != "last" and progress.step % stream.steps_an_epoch == 0:
+            model.eval()
+            score = task.score(task.predict(model, dev, tokenizer), dev)[task.metric]
+            if score > best.score:
+                best.score, best.epoch = score, progress.step // stream.steps_an_epoch
+                best.weights = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+                if run:
+                    best.save(run.folder / "best")
+            model.train()
+
+    # A training of a few minutes is repeated sooner than its checkpoint is written and read.
+    saved = run if steps > recipe.save_every else None
+    train(
+        model,
+        tokenizer,
+        stream,
+        Mixture([task], [1.0], how="sum", seed=seed),
+        TrainRecipe(
+            steps=steps,
+            lr=recipe.lr,
+            warmup=recipe.warmup,
+            weight_decay=recipe.weight_decay,
+            device=recipe.device,
+            threads=recipe.threads,
+            save_every=recipe.save_every,
+            precision="fp32" if model.device.type == "cpu" else "auto",
+        ),
+        seed=seed,
+        optimizer=optimizer,
+        on_step=step_done,
+        run=saved,
+    )
+    selection = f"last of {recipe.epochs} epochs, nothing selected"
+    if best.weights:
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                if name in best.weights:
+                    parameter.copy_(best.weights[name])
+        which = "the source's" if recipe.select == "source-dev" else "the target languages'"
+        selection = f"epoch {best.epoch} of {recipe.epochs}, best {task.metric} on {which} development examples"
+    return Tuned(model.eval(), tokenizer, task, seed, frozen if architecture(model).layered else 0, selection)
+
+
+def _fits(examples: Sequence[Encoded], model: PreTrainedModel) -> bool:
+    tokens = sum(len(e.tokens) for e in examples)
+    return bool(tokens * model.config.hidden_size * 4 <= FROZEN_STATES_BYTES)
+
+
+def forget_checkpoints(run: Run) -> None:
+    """Remove what only a training that was cut off would need."""
+    for folder in (run.checkpoints, run.folder / "best"):
+        shutil.rmtree(folder, ignore_errors=True)
