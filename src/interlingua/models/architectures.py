@@ -223,6 +223,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             masked_transform=lambda model, states_ND: model.head(states_ND),
             sequence_logits=_modernbert_logits,
             token_logits=_modernbert_logits,
+            span_logits=_modernbert_logits,
         ),
         Architecture(
             "electra",
@@ -269,6 +270,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             output_layer=_deberta_output,
             sequence_logits=lambda model, pooled_SD: _dropped(model, model.pooler(pooled_SD[:, None])),
             token_logits=_dropped,
+            span_logits=_spans,
             replaced_logits=lambda model, states_ND: _dropped(model, states_ND)[:, 0],
         ),
         Architecture(
@@ -280,6 +282,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             masked_transform=_same,
             sequence_logits=lambda model, pooled_SD: model.sequence_summary(pooled_SD[:, None]),
             token_logits=_dropped,
+            span_logits=_spans,
         ),
         Architecture(
             "xlnet",
@@ -290,6 +293,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             masked_transform=_same,
             sequence_logits=lambda model, pooled_SD: model.logits_proj(model.sequence_summary(pooled_SD[:, None])),
             token_logits=_linear,
+            span_logits=_spans,
         ),
         Architecture(
             "gpt2",

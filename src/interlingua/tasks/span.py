@@ -169,6 +169,8 @@ class Span(Task):
             of_passage = np.array([s == 1 for s in out.sequence_ids(i)])
             spans = np.array(out["offset_mapping"][i], dtype=np.int64)
             spans[~of_passage] = -1
+            first, last = ([number] != out["overflow_to_sample_mapping"][j : j + 1] for j in (i - 1, i + 1))
+            _close_gaps(spans, example.context, first=first, last=last)
             encoded.append(
                 Encoded(
                     np.array(out["input_ids"][i], dtype=np.int64),
@@ -264,6 +266,23 @@ def answers_of(
         empty = no_answer and min(guess.nothing for guess in guesses) >= best.score
         found.append((question, "" if empty else best.text))
     return found
+
+
+def _close_gaps(spans: NDArray[np.int64], context: str, *, first: bool, last: bool) -> None:
+    """Give characters that no token claims to the token before them, in place.
+
+    A combining mark that was composed with its letter, or a soft hyphen that was removed, is in no token's offsets, and
+    an answer must not lose it. ``first`` and ``last``: whether the window begins and ends the passage.
+    """
+    seen = np.flatnonzero(spans[:, 0] >= 0)
+    if not len(seen):
+        return
+    if first:
+        spans[seen[0], 0] = 0
+    after = np.append(spans[seen[1:], 0], len(context) if last else spans[seen[-1], 1])
+    for token, until in zip(seen, after, strict=True):
+        gap = context[spans[token, 1] : until]
+        spans[token, 1] += len(gap.rstrip())
 
 
 def _first_and_last(spans: NDArray[np.int64], question: Question) -> NDArray[np.int64]:
