@@ -83,12 +83,27 @@ class TaskRecipe(Recipe):
 class TuneRecipe(Recipe):
     """How a task is taught."""
 
+    method: Literal["full", "bitfit", "lora", "ia3", "prompt", "prefix"] = "full"
+    """What learns beside the head. full: all that freeze leaves; bitfit: biases; lora: low-rank updates of the matrices
+    in the layers; ia3: scales of keys, values and feed-forward blocks; prompt: vectors before every text; prefix: keys
+    and values before every text, in every layer. lora, ia3, prompt and prefix write a folder of peft's."""
+    rank: Positive = 8
+    """lora: rank of the updates."""
+    alpha: Positive = 16
+    """lora: updates are scaled by alpha / rank."""
+    prompt_tokens: Positive = 20
+    """prompt, prefix: their length."""
+    merge: bool = False
+    """lora, ia3: add the updates to the weights and save a plain checkpoint."""
     epochs: Positive = 5
     """Passes over the training examples."""
     batch_size: Positive = 32
     """Examples a step."""
-    lr: Annotated[float, Field(gt=0)] = 5e-5
-    """Peak learning rate of the network."""
+    lr: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate of the network; none: by the method (full 5e-5, bitfit and lora 5e-4, ia3 5e-3, prompt and
+    prefix 1e-2)."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Every layer learns at so many times the rate of the one above it."""
     head_lr: Annotated[float, Field(gt=0)] | None = 1e-3
     """Learning rate of the new head; none: the same as the network's."""
     warmup: Share = 0.1
@@ -97,6 +112,10 @@ class TuneRecipe(Recipe):
     """AdamW's, on matrices only."""
     dropout: Share | None = 0.0
     """Dropout in the network while tuning; none: as the checkpoint says."""
+    l2_sp: Annotated[float, Field(ge=0)] = 0.0
+    """Strength of a penalty on leaving the pretrained weights (L2-SP)."""
+    mixout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Probability that a weight of a matrix is, for a step, the pretrained one."""
     freeze: Literal["none", "embeddings", "all"] | int = "embeddings"
     """Frozen part: none, embeddings, that many lowest layers (embeddings included), or all but the head."""
     max_length: Positive = 128

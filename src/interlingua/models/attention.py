@@ -25,6 +25,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from interlingua.batch import Batch
 from interlingua.models.architectures import ARCHITECTURES, Architecture, architecture, architecture_or_plain
 from interlingua.models.linear import quick_linear
+from interlingua.models.prompts import prefix_of
 from interlingua.models.separate import spoken_in
 from interlingua.models.varlen import attend, bounds_of, is_varlen
 
@@ -84,8 +85,10 @@ def model_inputs(model: PreTrainedModel, batch: Batch) -> dict[str, Any]:
     """
     kind, config = architecture_or_plain(model), model.config
     inputs: dict[str, Any] = {"input_ids": batch.tokens_BL}
+    prefix = prefix_of(model)
     if kind.positions:
         offset = config.pad_token_id + kind.position_offset if kind.position_offset else 0
+        offset += prefix.length if prefix else 0
         inputs["position_ids"] = batch.positions_BL + offset
     listed = getattr(config, "interlingua_languages", None)
     if kind.language_input == "token_type_ids":
@@ -95,6 +98,9 @@ def model_inputs(model: PreTrainedModel, batch: Batch) -> dict[str, Any]:
         inputs["langs"] = batch.languages_BL
     elif batch.types_BL is not None and kind.family in {"xlnet", "deberta-v2"}:
         inputs["token_type_ids"] = batch.types_BL
+    if prefix:
+        mask = torch.nn.functional.pad(block_mask(batch), (prefix.length, 0), value=True)
+        return inputs | {"attention_mask": mask, "past_key_values": prefix.cache(batch.rows, model.dtype)}
     return inputs | _mask_inputs(model, kind, batch)
 
 
@@ -222,7 +228,7 @@ def encode_at(model: PreTrainedModel, batch: Batch, chosen_BL: Tensor) -> Tensor
     Returns:
         [N, D] in row-major order of the chosen tokens.
     """
-    if not architecture_or_plain(model).layered:
+    if not architecture_or_plain(model).layered or prefix_of(model):
         return encode(model, batch)[chosen_BL]
     *lower, last = model.base_model.encoder.layer
     if batch.states_BLD is None:

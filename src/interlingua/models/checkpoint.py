@@ -9,6 +9,7 @@ of the network was left random. Price: pickled weights are refused.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from interlingua.run import atomic_folder, find_checkpoint
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["open_checkpoint", "open_tokenizer", "save_checkpoint"]
+__all__ = ["fingerprint", "open_checkpoint", "open_tokenizer", "save_checkpoint"]
 
 #: What of a network a checkpoint may lack, besides the head that the asked-for class puts on it: training fills them.
 HEADS = ("pooler.", "lm_head.")
@@ -80,6 +81,19 @@ def save_checkpoint(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedT
     with atomic_folder(folder) as temporary:
         write_checkpoint(temporary, model, tokenizer)
     return folder
+
+
+def fingerprint(model: PreTrainedModel) -> str:
+    """A name for the weights of an encoder: a hash over its class and a part of every tensor, heads apart."""
+    digest = hashlib.sha256(model.config.model_type.encode())
+    for name, tensor in sorted(model.base_model.state_dict().items()):
+        if ".pooler." in f".{name}":
+            continue
+        flat = tensor.detach().reshape(-1)
+        # A stride over the whole tensor: a trimmed vocabulary or one changed layer shows, at no cost.
+        part = flat[:: max(1, len(flat) // 1024)].float().cpu().numpy()
+        digest.update(f"{name} {tuple(tensor.shape)}".encode() + part.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

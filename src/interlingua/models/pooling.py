@@ -22,7 +22,7 @@ from interlingua.models.architectures import architecture
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["add_mean_layer"]
+__all__ = ["add_mean_layer", "added_layer"]
 
 #: c: how much the mean outweighs the first token's own state before the layer norm.
 MEAN_WEIGHT = 16.0
@@ -62,3 +62,10 @@ def add_mean_layer(model: PreTrainedModel) -> None:
         attention.layer_idx = len(encoder.layer)
     encoder.layer.append(layer)
     model.config.num_hidden_layers = len(encoder.layer)
+    model.config.interlingua_mean_layer = True
+
+
+def added_layer(model: PreTrainedModel) -> str | None:
+    """Name in the bare encoder of the layer that :func:`add_mean_layer` added, if it did."""
+    added = getattr(model.config, "interlingua_mean_layer", False)
+    return f"encoder.layer.{model.config.num_hidden_layers - 1}" if added else None

@@ -19,9 +19,13 @@ from interlingua.recipe_file import to_yaml
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile, TaskRecipe
 from interlingua.run import Run, atomic_folder
 from interlingua.transfer.freezing import freeze, share_frozen
+from interlingua.transfer.heads import new_head
+from interlingua.transfer.methods import Adapted, attach, write_added
 from interlingua.transfer.tune import Tuned, forget_checkpoints, tune_once
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
     from interlingua.models.encoder import Encoder
     from interlingua.tasks import Encoded, Example, Task
     from interlingua.train.loop import Progress
@@ -100,8 +104,9 @@ def finetune(
         for seed in recipe.seeds:
             folder = out / f"seed-{seed}"
             if (folder / "interlingua.json").exists():
-                found = open_tuned(folder)
-                freeze(found.model, recipe.tune.freeze)
+                found = open_tuned(folder, encoder=encoder)
+                if found.adapted is None:
+                    freeze(found.model, recipe.tune.freeze)
                 share_frozen(found.model, encoder.model)
                 tuned.append(found)
                 say(f"seed {seed}: found in {folder}")
@@ -118,7 +123,7 @@ def finetune(
                     cache=cache,
                     run=run,
                 )
-                save_tuned(result, folder)
+                save_tuned(result, folder, encoder)
                 forget_checkpoints(run)
             tuned.append(Tuned(**{**result.__dict__, "folder": folder}))
             say(f"seed {seed}: {result.selection}")
@@ -132,27 +137,46 @@ def notes_of(examples: Sequence[Example]) -> list[str]:
     return [f"{count:,} x {note} (first: {first[note]})" for note, count in Counter(n for n, _ in noted).items()]
 
 
-def save_tuned(tuned: Tuned, folder: Path) -> None:
-    """Save a tuned model; what the measuring verbs need beyond it goes to ``interlingua.json``."""
-    from interlingua.models.checkpoint import write_checkpoint
+def save_tuned(tuned: Tuned, folder: Path, encoder: Encoder | None = None) -> None:
+    """Save a tuned model; what the measuring verbs need beyond it goes to ``interlingua.json``.
 
+    Weights that were added to an encoder are saved alone, as ``peft`` has it, with the configuration of the whole
+    network beside: ``PeftModel.from_pretrained(AutoModelFor...from_pretrained(BASE, config=config), folder)``.
+
+    Args:
+        tuned: the model.
+        folder: where to.
+        encoder: what it was tuned from; needed where only the added weights are saved.
+    """
+    from interlingua.models.checkpoint import fingerprint, write_checkpoint
+
+    facts: dict[str, Any] = {
+        "task": tuned.task.kind,
+        "settings": tuned.task.settings(),
+        "seed": tuned.seed,
+        "frozen_layers": tuned.frozen_layers,
+        "selection": tuned.selection,
+    }
     with atomic_folder(folder) as temporary:
-        write_checkpoint(temporary, tuned.model, tuned.tokenizer)
-        facts = {
-            "task": tuned.task.kind,
-            "settings": tuned.task.settings(),
-            "seed": tuned.seed,
-            "frozen_layers": tuned.frozen_layers,
-            "selection": tuned.selection,
-        }
+        if tuned.adapted is None or tuned.adapted.peft is None:
+            write_checkpoint(temporary, tuned.model, tuned.tokenizer)
+        else:
+            assert encoder is not None
+            write_added(temporary, tuned.adapted)
+            facts |= {"method": tuned.adapted.method,
+                      "base": {"name": encoder.name, "fingerprint": fingerprint(encoder.model)}}  # fmt: skip
         (temporary / "interlingua.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
-def open_tuned(folder: Path) -> Tuned:
+def open_tuned(folder: Path, *, encoder: Encoder | None = None) -> Tuned:
     """Open what :func:`save_tuned` saved.
 
+    Args:
+        folder: ``seed-N`` of a run.
+        encoder: what it was tuned from, if it is open already; only used where the folder holds added weights alone.
+
     Raises:
-        CheckpointError: not such a folder.
+        CheckpointError: not such a folder, or added weights made for another encoder.
     """
     import transformers
 
@@ -169,5 +193,30 @@ def open_tuned(folder: Path) -> Tuned:
         )
     facts = json.loads(path.read_text(encoding="utf-8"))
     task = TASKS[facts["task"]](**facts["settings"])
-    model, tokenizer = open_checkpoint(folder, getattr(transformers, task.auto))
-    return Tuned(model, tokenizer, task, facts["seed"], facts["frozen_layers"], facts["selection"], folder)
+    if "base" in facts:
+        model, tokenizer, adapted = _with_added(folder, facts, task, encoder)
+    else:
+        adapted = None
+        model, tokenizer = open_checkpoint(folder, getattr(transformers, task.auto))
+    return Tuned(model, tokenizer, task, facts["seed"], facts["frozen_layers"], facts["selection"], folder, adapted)
+
+
+def _with_added(
+    folder: Path, facts: dict[str, Any], task: Task, encoder: Encoder | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, Adapted]:
+    from interlingua.errors import CheckpointError
+    from interlingua.models.checkpoint import fingerprint
+    from interlingua.models.encoder import load
+
+    name = facts["base"]["name"]
+    encoder = encoder or load(name)
+    if (own := fingerprint(encoder.model)) != facts["base"]["fingerprint"]:
+        raise CheckpointError(
+            f"weights that were added to another encoder than {encoder.name!r} (fingerprint {own})",
+            expected=f"{name!r} with fingerprint {facts['base']['fingerprint']}",
+            where=str(folder / "interlingua.json"),
+            next_step="give the encoder that it was tuned from, or tune this one",
+        )
+    model, tokenizer = new_head(encoder, task, seed=facts["seed"])
+    adapted = attach(model, tokenizer, str(folder), facts["method"])
+    return adapted.model.eval(), adapted.tokenizer, adapted

@@ -66,6 +66,7 @@ def share_frozen(model: PreTrainedModel, reference: PreTrainedModel) -> None:
 
     theirs = dict(reference.base_model.named_parameters())
     for name, parameter in model.base_model.named_parameters():
-        other = theirs.get(name)
+        # Where weights were added, the network's own go by a longer name.
+        other = theirs.get(name.replace(".base_layer.", ".").replace(".table.", "."))
         if other is not None and not parameter.requires_grad and torch.equal(parameter, other):
             parameter.data = other.data

@@ -12,12 +12,14 @@ import copy
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from interlingua.models.encoder import Encoder
+    from interlingua.recipe_transfer import TuneRecipe
     from interlingua.tasks import Task
 
-__all__ = ["body_and_head", "new_head", "set_dropout", "task_tokenizer"]
+__all__ = ["body_and_head", "new_head", "parameter_groups", "set_dropout", "task_tokenizer"]
 
 
 def new_head(encoder: Encoder, task: Task, *, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -98,6 +100,32 @@ def body_and_head(model: PreTrainedModel) -> tuple[list[str], list[str]]:
     base = {id(p) for p in model.base_model.parameters()}
     names = [(n, id(p) in base and ".pooler." not in n) for n, p in model.named_parameters()]
     return [n for n, old in names if old], [n for n, old in names if not old]
+
+
+def parameter_groups(
+    model: PreTrainedModel, recipe: TuneRecipe, lr: float
+) -> list[tuple[list[tuple[str, nn.Parameter]], float]]:
+    """Named parameters with their peak rates: the head's, the network's, and with a decay every layer's own.
+
+    Args:
+        model: network with head.
+        recipe: ``head_lr`` and ``layer_decay`` (Howard and Ruder 2018, arXiv 1801.06146).
+        lr: peak rate of the uppermost layer.
+    """
+    from interlingua.models.architectures import architecture
+
+    parameters = dict(model.named_parameters())
+    body, head = ([(n, parameters[n]) for n in names] for names in body_and_head(model))
+    groups = [(head, recipe.head_lr or lr)]
+    if recipe.layer_decay == 1.0:
+        return [(body, lr), *groups]
+    layers = architecture(model).stack(model.base_model)[1]
+    # A layer that stands at several depths learns at the rate of the lowest.
+    depth = {id(p): i for i in reversed(range(len(layers))) for m in layers[i] for p in m.parameters()}
+    for place in range(-1, len(layers)):
+        own = [(n, p) for n, p in body if depth.get(id(p), -1) == place]
+        groups.append((own, lr * recipe.layer_decay ** (len(layers) - 1 - place)))
+    return groups
 
 
 def set_dropout(model: PreTrainedModel, rate: float) -> None:

@@ -19,8 +19,10 @@ from interlingua.errors import RecipeError
 from interlingua.recipe import TrainRecipe
 from interlingua.recipe_transfer import TuneRecipe
 from interlingua.run import Run, atomic_write
-from interlingua.transfer.freezing import freeze, share_frozen
-from interlingua.transfer.heads import body_and_head, new_head, set_dropout
+from interlingua.transfer.freezing import share_frozen
+from interlingua.transfer.heads import body_and_head, new_head, parameter_groups, set_dropout
+from interlingua.transfer.methods import RATES, Adapted, adapt, check_installed, merged
+from interlingua.transfer.regularise import Anchor, add_mixout, remove_mixout
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -47,6 +49,7 @@ class Tuned:
         frozen_layers: lowest layers that are those of the checkpoint.
         selection: how the epoch was chosen, in words.
         folder: where it was saved, if it was.
+        adapted: the weights that were added to the network, where it was tuned by a method that adds some.
     """
 
     model: PreTrainedModel
@@ -56,6 +59,7 @@ class Tuned:
     frozen_layers: int
     selection: str
     folder: Path | None = None
+    adapted: Adapted | None = None
 
 
 @dataclass
@@ -124,11 +128,13 @@ def tune_once(
     if recipe.select != "last" and not dev_examples:
         raise RecipeError(f"tune.select = {recipe.select!r} without development examples", where="task.dev",
                           expected="task.dev files, or tune.select=last")  # fmt: skip
+    check_installed(recipe.method)
     model, tokenizer = new_head(encoder, task, seed=seed)
     model.to(pick_device(recipe.device))
     if recipe.dropout is not None:
         set_dropout(model, recipe.dropout)
-    frozen = freeze(model, recipe.freeze)
+    adapted = adapt(model, tokenizer, task, recipe)
+    tokenizer, frozen = adapted.tokenizer, adapted.frozen_layers
     share_frozen(model, encoder.model)
     cache = {} if cache is None else cache
     if "train" not in cache:
@@ -137,12 +143,10 @@ def tune_once(
             cache["train"] = add_frozen_states(model.eval(), tokenizer, cache["train"], frozen)
     stream = TaskStream(task, cache["train"], tokenizer, batch_size=recipe.batch_size, seed=seed)
     steps = recipe.epochs * stream.steps_an_epoch
-    parameters = dict(model.named_parameters())
-    body, head = ([(n, parameters[n]) for n in names] for names in body_and_head(model))
+    lr = recipe.lr or RATES[recipe.method]
+    brakes = _brakes(model, recipe)
     optimizer = build_optimizer(
-        [(body, recipe.lr), (head, recipe.head_lr or recipe.lr)],
-        weight_decay=recipe.weight_decay,
-        betas=(0.9, 0.999),
+        parameter_groups(model, recipe, lr), weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
     )
     best = _Best.load(run.folder / "best") if run else _Best()
     dev = task.encode(dev_examples, tokenizer, max_length=recipe.max_length)[0] if dev_examples else []
@@ -166,10 +170,10 @@ def tune_once(
         model,
         tokenizer,
         stream,
-        Mixture([task], [1.0], how="sum", seed=seed),
+        Mixture([task, *brakes], [1.0, *(recipe.l2_sp for _ in brakes)], how="sum", seed=seed),
         TrainRecipe(
             steps=steps,
-            lr=recipe.lr,
+            lr=lr,
             warmup=recipe.warmup,
             weight_decay=recipe.weight_decay,
             device=recipe.device,
@@ -190,7 +194,22 @@ def tune_once(
                     parameter.copy_(best.weights[name])
         which = "the source's" if recipe.select == "source-dev" else "the target languages'"
         selection = f"epoch {best.epoch} of {recipe.epochs}, best {task.metric} on {which} development examples"
-    return Tuned(model.eval(), tokenizer, task, seed, frozen if architecture(model).layered else 0, selection)
+    remove_mixout(model)
+    if recipe.merge:
+        model, tokenizer = merged(adapted), adapted.own_tokenizer
+    layers = frozen if architecture(model).layered else 0
+    return Tuned(model.eval(), tokenizer, task, seed, layers, selection, adapted=None if recipe.merge else adapted)
+
+
+def _brakes(model: PreTrainedModel, recipe: TuneRecipe) -> list[Anchor]:
+    """What keeps the network near its pretrained weights: penalties to add to the loss, and mixout in place."""
+    if not recipe.l2_sp and not recipe.mixout:
+        return []
+    body = set(body_and_head(model)[0])
+    start = {n: p.detach().clone() for n, p in model.named_parameters() if n in body and p.requires_grad}
+    if recipe.mixout:
+        add_mixout(model, start, recipe.mixout)
+    return [Anchor(start)] if recipe.l2_sp else []
 
 
 def _fits(examples: Sequence[Encoded], model: PreTrainedModel) -> bool:
