@@ -140,8 +140,10 @@ def test_one_sentence_and_other_scorings(encoder: Encoder) -> None:
         "tiny", "tiny+csls", "tiny+ratio", "tiny+centred", "tiny+centred+csls", "tiny+centred+ratio"
     ]  # fmt: skip
     assert {s.value for r in results for s in r.scores("t")} == {1.0}
+    run: list[int] = []
     with pytest.raises(RecipeError, match="scoring 'cos'"):
-        retrieve_sentences(encoder, [one], scorings=["cos"])
+        retrieve_sentences(encoder, [one], scorings=["cosine", "cos"], progress=run.append)
+    assert run == []
 
 
 def test_prediction_files(encoder: Encoder, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from interlingua.errors import DataError, RecipeError
 from interlingua.errors import nearest as closest_word
 
-__all__ = ["SCORINGS", "Best", "Neighbours", "best_matches", "nearest", "unit"]
+__all__ = ["SCORINGS", "Best", "Neighbours", "best_matches", "check_scoring", "nearest", "unit"]
 
 #: Scoring -> neighbours that it looks at.
 SCORINGS = {"cosine": 1, "csls": 10, "distance": 4, "ratio": 4}
@@ -119,6 +119,23 @@ def _top(similarity_BM: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
     return np.take_along_axis(found_BK, order_BK, axis=1), np.take_along_axis(index_BK, order_BK, axis=1)
 
 
+def check_scoring(scoring: str, k: int | None = None) -> int:
+    """Number of neighbours that a scoring looks at: ``k``, or its own number.
+
+    Raises:
+        RecipeError: an unknown scoring, or a k below 1.
+    """
+    if scoring not in SCORINGS:
+        raise RecipeError(
+            f"scoring {scoring!r}{closest_word(scoring, SCORINGS)}",
+            expected=f"one of {', '.join(SCORINGS)}",
+            where="scoring",
+        )
+    if k is not None and k < 1:
+        raise RecipeError(f"{k} neighbours", expected="at least 1", where="neighbours")
+    return SCORINGS[scoring] if k is None else k
+
+
 def best_matches(
     source_ND: Vectors, target_MD: Vectors, *, scoring: str = "cosine", k: int | None = None
 ) -> tuple[Best, Best]:
@@ -134,18 +151,10 @@ def best_matches(
         (for each source, for each target). Of equally good ones the nearer by cosine, then the first.
 
     Raises:
-        RecipeError: an unknown scoring, or a k below 1.
+        RecipeError: as :func:`check_scoring`.
         DataError: as :func:`nearest`.
     """
-    if scoring not in SCORINGS:
-        raise RecipeError(
-            f"scoring {scoring!r}{closest_word(scoring, SCORINGS)}",
-            expected=f"one of {', '.join(SCORINGS)}",
-            where="scoring",
-        )
-    k = SCORINGS[scoring] if k is None else k
-    if k < 1:
-        raise RecipeError(f"{k} neighbours", expected="at least 1", where="neighbours")
+    k = check_scoring(scoring, k)
     there, back = nearest(source_ND, target_MD, k), nearest(target_MD, source_ND, k)
     source_mean_N = there.similarity.mean(axis=1, dtype=np.float64)
     target_mean_M = back.similarity.mean(axis=1, dtype=np.float64)

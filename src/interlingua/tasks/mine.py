@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from interlingua.errors import DataError, RecipeError, nearest
 from interlingua.languages import canonical
 from interlingua.probe.alignment import centred
-from interlingua.probe.neighbours import best_matches
+from interlingua.probe.neighbours import best_matches, check_scoring
 from interlingua.probe.states import text_vectors
 from interlingua.run import atomic_write
 from interlingua.scores import Score
@@ -158,12 +158,7 @@ def candidates(
     Returns:
         (score, source, target), best first; of equally good ones the forward one first, then by place.
     """
-    if retrieval not in RETRIEVALS:
-        raise RecipeError(
-            f"retrieval {retrieval!r}{nearest(retrieval, RETRIEVALS)}",
-            expected=f"one of {', '.join(RETRIEVALS)}",
-            where="retrieval",
-        )
+    _check_retrieval(retrieval)
     there, back = best_matches(source_ND, target_MD, scoring=scoring, k=k)
     forward = [(float(s), i, int(j)) for i, (s, j) in enumerate(zip(there.score, there.index, strict=True))]
     backward = [(float(s), int(i), j) for j, (s, i) in enumerate(zip(back.score, back.index, strict=True))]
@@ -180,6 +175,15 @@ def candidates(
             seen_targets.add(pair[2])
             once.append(pair)
     return once
+
+
+def _check_retrieval(retrieval: str) -> None:
+    if retrieval not in RETRIEVALS:
+        raise RecipeError(
+            f"retrieval {retrieval!r}{nearest(retrieval, RETRIEVALS)}",
+            expected=f"one of {', '.join(RETRIEVALS)}",
+            where="retrieval",
+        )
 
 
 def mine(
@@ -205,6 +209,8 @@ def mine(
         layer: which layer's states; None for the encoder's own sentence vectors.
         progress: called with the number of texts encoded.
     """
+    check_scoring(scoring, k)
+    _check_retrieval(retrieval)
     sides = [list(dict.fromkeys(texts.values())) for texts in (bitext.sources, bitext.targets)]
     vectors = text_vectors(encoder, sides[0] + sides[1], layer=layer, progress=progress)
     left, right = (centred(vectors.of(side)) if centre else vectors.of(side) for side in sides)

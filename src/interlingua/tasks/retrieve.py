@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from interlingua.errors import DataError, LanguageError, nearest
 from interlingua.languages import canonical
 from interlingua.probe.alignment import centred
-from interlingua.probe.neighbours import best_matches
+from interlingua.probe.neighbours import best_matches, check_scoring
 from interlingua.probe.states import text_vectors
 from interlingua.run import atomic_write
 from interlingua.scores import Score
@@ -229,7 +229,12 @@ def retrieve_sentences(
         centre: also with the mean of each side's vectors taken off (no labels needed).
         layer: which layer's states; None for the encoder's own sentence vectors.
         progress: called with the number of texts encoded.
+
+    Raises:
+        RecipeError: an unknown scoring, found before a text is run.
     """
+    for scoring in scorings:
+        check_scoring(scoring, k)
     texts = itertools.chain.from_iterable((*one.sources, *one.texts) for one in sets)
     vectors = text_vectors(encoder, texts, layer=layer, progress=progress)
     found = []
