@@ -54,6 +54,9 @@ def test_predictions_take_one_way(tiny_run: Path, tmp_path: Path) -> None:
     assert {int(place) for place in places} <= set(range(20))
     for more in (["--centre"], ["--scoring", "cosine,ratio"]):
         assert run(*words, *more).exit_code == 2
+    again = run("retrieve", "sentences", tiny_run, VERSES, VERSES, "--languages", "de")
+    assert again.exit_code == 1
+    assert "'de' twice" in again.stderr
 
 
 def test_bitext(tiny_run: Path, tmp_path: Path, verses: list[dict[str, str]]) -> None:

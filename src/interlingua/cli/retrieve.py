@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -81,6 +82,7 @@ def sentences(
         for file in files
         for one in read_sentence_sets(resolve(file), source=source, languages=wanted, limit=limit, report=report)
     ]
+    _each_once((one.language for one in sets), "files")
     total = len({text for one in sets for text in (*one.texts, *one.sources)})
     with _encoding(total) as (say, encoded):
         say(f"{sum(len(one.ids) for one in sets):,} pairs in {len(sets)} languages, {total:,} different texts;"
@@ -156,6 +158,7 @@ def bitext(
     from interlingua.tasks.retrieve import variant
 
     parts = [(stem, read_bitext(stem, tune) if threshold is None else None, read_bitext(stem, test)) for stem in stems]
+    _each_once((stem.name for stem in stems), "pairs")
     total = sum(len({*b.sources.values(), *b.targets.values()}) for _, *pair in parts for b in pair if b is not None)
     scores: list[Score] = []
     rows, documents = [], []
@@ -242,6 +245,7 @@ def passages(
     from interlingua.tasks.rank import rank_passages
 
     tasks = _passage_sets(files, within or [], _words(languages), task)
+    _each_once((f"{one.language} in {name}" for name, one in tasks), "files")
     total = sum(
         len(set(texts))
         for texts in ([text for _, one in tasks for text in one.passages.values()],
@@ -304,6 +308,20 @@ def _language_and_file(word: str) -> tuple[str, Path]:
     if not equals:
         raise typer.BadParameter(f"{word!r}: expected LANG=FILE")
     return lang, Path(file)
+
+
+def _each_once(names: Iterable[str], where: str) -> None:
+    """Rows of one task and language would replace one another in the scores."""
+    from interlingua.errors import DataError
+
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{twice[0]!r} twice",
+            expected="a language once in a task",
+            where=where,
+            next_step="run the files one after the other, each with a --task of its own",
+        )
 
 
 def _words(text: str) -> list[str]:
