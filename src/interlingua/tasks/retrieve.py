@@ -85,8 +85,8 @@ class Retrieved:
 
 
 def variant(model: str, scoring: str, *, centre: bool) -> str:
-    """Name of a model in the rows: ``e5-small``, ``e5-small+centred``, ``e5-small+centred+csls``."""
-    return model + ("+centred" if centre else "") + ("" if scoring == "cosine" else f"+{scoring}")
+    """Name of a model in the rows: ``e5-small``, ``e5-small+centred``, ``e5-small+csls+centred``."""
+    return model + ("" if scoring == "cosine" else f"+{scoring}") + ("+centred" if centre else "")
 
 
 def read_sentence_sets(
