@@ -52,7 +52,7 @@ def test_predictions_take_one_way(tiny_run: Path, tmp_path: Path) -> None:
     places = (tmp_path / "tatoeba" / "test-de.tsv").read_text().splitlines()
     assert len(places) == 20
     assert {int(place) for place in places} <= set(range(20))
-    for more in (["--centre"], ["--scoring", "cosine,ratio"]):
+    for more in (["--centre"], ["--scoring", "cosine,ratio"], ["--scoring", ","]):
         assert run(*words, *more).exit_code == 2
     again = run("retrieve", "sentences", tiny_run, VERSES, VERSES, "--languages", "de")
     assert again.exit_code == 1

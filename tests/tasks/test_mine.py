@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_fscore_support
 from tests.fixtures_models import tiny_config
-from tests.probe.test_neighbours import cosines, sides
+from tests.fixtures_vectors import cosines, sides
 from transformers import AutoModel
 
 from interlingua.errors import DataError, LanguageError, RecipeError

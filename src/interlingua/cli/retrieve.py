@@ -73,20 +73,23 @@ def sentences(
     from interlingua.text.lines import ReadReport
 
     scorings = _words(scoring)
+    if not scorings:
+        raise typer.BadParameter("--scoring names nothing")
     if predictions is not None and (len(scorings) > 1 or centre):
         raise typer.BadParameter("--predictions takes one way of scoring: a single --scoring, no --centre")
-    report = ReadReport()
+    reports = [ReadReport() for _ in files]
     wanted = _words(languages)
     sets = [
         one
-        for file in files
+        for file, report in zip(files, reports, strict=True)
         for one in read_sentence_sets(resolve(file), source=source, languages=wanted, limit=limit, report=report)
     ]
     _each_once((one.language for one in sets), "files")
     total = len({text for one in sets for text in (*one.texts, *one.sources)})
     with _encoding(total) as (say, encoded):
+        blank, alone = sum(report.blank for report in reports), sum(one.unmatched for one in sets)
         say(f"{sum(len(one.ids) for one in sets):,} pairs in {len(sets)} languages, {total:,} different texts;"
-            f" {report.blank} blank, {sum(one.unmatched for one in sets)} without a translation")  # fmt: skip
+            f" {blank} blank, {alone} without a translation")  # fmt: skip
         found = retrieve_sentences(
             load(model), sets, scorings=scorings, k=neighbours, centre=centre, layer=layer, progress=encoded
         )
