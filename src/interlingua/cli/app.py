@@ -16,6 +16,7 @@ from interlingua.cli import (
     probe,
     recipe,
     report,
+    retrieve,
     shards,
     study,
     tour,
@@ -61,6 +62,7 @@ watch.add_to(app)
 finetune.add_to(app)
 evaluate.add_to(app)
 app.add_typer(probe.app, name="probe")
+app.add_typer(retrieve.app, name="retrieve")
 report.add_to(app)
 app.add_typer(study.app, name="study")
 app.add_typer(recipe.app, name="recipe")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interlingua.errors import DataError, LanguageError
+from interlingua.probe.neighbours import best_matches
 from interlingua.scores import Score
 
 if TYPE_CHECKING:
@@ -43,13 +44,9 @@ def precision_at_1(source_ND: Vectors, target_ND: Vectors) -> tuple[float, float
             f"vectors of shapes {source_ND.shape} and {target_ND.shape}",
             expected="the same number of rows, at least one",
         )
-    normed = [v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-12) for v in (source_ND, target_ND)]
-    similarity_NN = normed[0] @ normed[1].T
+    there, back = best_matches(source_ND, target_ND)
     right = np.arange(len(source_ND))
-    return (
-        float((similarity_NN.argmax(axis=1) == right).mean()),
-        float((similarity_NN.argmax(axis=0) == right).mean()),
-    )
+    return float((there.index == right).mean()), float((back.index == right).mean())
 
 
 def retrieval_scores(

@@ -6,7 +6,8 @@ and only pooled vectors are kept, so memory is texts x layers x width, not token
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from interlingua.models.attention import hidden_states, pool_segments
 from interlingua.models.encoder import Encoder, length_sorted_batches
 from interlingua.models.precision import for_inference, inference_dtype
 
-__all__ = ["sentence_states"]
+__all__ = ["TextVectors", "sentence_states", "text_vectors"]
 
 
 def sentence_states(
@@ -61,3 +62,41 @@ def sentence_states(
             if progress:
                 progress(len(indices))
     return out
+
+
+@dataclass(frozen=True)
+class TextVectors:
+    """Vectors of different texts.
+
+    Attributes:
+        vectors: [U, D], one a text, not scaled to length 1, so that means can be taken off.
+        place: text -> row.
+    """
+
+    vectors: NDArray[np.float32]
+    place: dict[str, int]
+
+    def of(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """float32 [N, D], a row a text; equal texts have equal rows."""
+        return self.vectors[[self.place[text] for text in texts]]
+
+
+def text_vectors(
+    encoder: Encoder,
+    texts: Iterable[str],
+    *,
+    layer: int | None = None,
+    progress: Callable[[int], Any] | None = None,
+) -> TextVectors:
+    """Vectors of texts, each different text run once.
+
+    Args:
+        encoder: any encoder.
+        texts: in any order, with any repetitions; memory is that of the different ones and their vectors.
+        layer: which layer's states; None for the encoder's own sentence vectors.
+        progress: called with the number of texts done since the last call.
+    """
+    place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    if layer is None:
+        return TextVectors(encoder.encode(place, normalize=False, progress=progress), place)
+    return TextVectors(sentence_states(encoder, list(place), layers=[layer], progress=progress)[0], place)

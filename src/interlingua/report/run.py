@@ -115,7 +115,7 @@ def _retrieval(rows: list[Score], model: str) -> tuple[Section, str]:
     section = retrieval_section(
         rows,
         heading=f"Finding translations: {model}",
-        paragraphs=[f"Nearest neighbour by cosine among at least {candidates} sentences."],
+        paragraphs=[f"The nearest of at least {candidates} sentences."],
         model=model,
         chance=1 / candidates,
     )

@@ -109,7 +109,7 @@ def retrieval_section(
     there, back = _means(scores, model, "p1_from_source"), _means(scores, model, "p1_to_source")
     table = Table(
         title="The numbers",
-        caption="P@1: share of sentences whose nearest sentence by cosine is their translation.",
+        caption="P@1: share of sentences whose nearest sentence is their translation.",
         columns=("language", "own name", "from the source", "to the source", "mean", "mean, centred"),
         rows=[
             (*language_cells(lang), there.get(lang), back.get(lang), raw[lang], moved.get(lang))

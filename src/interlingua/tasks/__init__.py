@@ -2,27 +2,48 @@
 
 from interlingua.tasks.base import Encoded, Example, Task, TaskStream
 from interlingua.tasks.classify import Classify, TextExample, read_text_examples
+from interlingua.tasks.mine import Bitext, Candidates, best_threshold, candidates, mine, mining_scores, read_bitext
+from interlingua.tasks.passages import PassageSet, question_passages, read_beir
 from interlingua.tasks.questions import Answer, Question, read_questions
+from interlingua.tasks.rank import Ranking, rank_passages, ranking_metrics
+from interlingua.tasks.retrieve import Retrieved, SentenceSet, read_sentence_sets, retrieve_sentences
 from interlingua.tasks.span import Span
 from interlingua.tasks.tag import Tag, TaggedSentence, entity_spans, read_tagged_sentences
 
 __all__ = [
     "TASKS",
     "Answer",
+    "Bitext",
+    "Candidates",
     "Classify",
     "Encoded",
     "Example",
+    "PassageSet",
     "Question",
+    "Ranking",
+    "Retrieved",
+    "SentenceSet",
     "Span",
     "Tag",
     "TaggedSentence",
     "Task",
     "TaskStream",
     "TextExample",
+    "best_threshold",
+    "candidates",
     "entity_spans",
+    "mine",
+    "mining_scores",
+    "question_passages",
+    "rank_passages",
+    "ranking_metrics",
+    "read_beir",
+    "read_bitext",
     "read_questions",
+    "read_sentence_sets",
     "read_tagged_sentences",
     "read_text_examples",
+    "retrieve_sentences",
 ]
 
 #: Tasks that are taught, by their type in recipes.
