@@ -39,6 +39,7 @@ def saved_encoder(family: str, tokenizer: Any, folder: Path, *, prefix: str = ""
     """An encoder as users have one: in a folder that plain libraries open."""
     torch.manual_seed(seed)
     config = tiny_config(family, vocabulary=len(tokenizer), pad_token_id=tokenizer.pad_token_id)
+    config.interlingua_prefix = prefix
     save_checkpoint(folder, AutoModel.from_config(config), tokenizer)
     model, tokenizer = open_checkpoint(folder, AutoModel)
     return Encoder(str(folder), model, tokenizer, prefix, 100)
@@ -143,8 +144,9 @@ def test_a_question_answerer_predicts_the_same_in_plain_peft(method: str, hf_tok
 
 @pytest.mark.parametrize("method", ["lora", "ia3"])
 def test_merged_equals_unmerged(method: str, hf_tokenizer: Any, texts: list[TextExample], tmp_path: Path) -> None:
-    """Logits of a plain folder with the updates added to the weights, to 1e-5."""
+    """Logits of a plain folder with the updates added to the weights, to 1e-5; the encoder stays as it was."""
     encoder = saved_encoder("bert", hf_tokenizer, tmp_path / "base", prefix="query: ")
+    before = fingerprint(encoder.model)
     task = build_task(TaskRecipe(), texts)
     recipe = TUNE.model_copy(update={"method": method})
     apart = tune_once(encoder, task, texts, recipe, seed=0)
@@ -155,6 +157,7 @@ def test_merged_equals_unmerged(method: str, hf_tokenizer: Any, texts: list[Text
     encoded, _ = task.encode(texts[:4], apart.tokenizer, max_length=60)
     for example in encoded:
         np.testing.assert_allclose(_logits(apart, example), _logits(again, example), atol=1e-5)
+    assert fingerprint(encoder.model) == before
 
 
 def learning(encoder: Encoder, **changes: Any) -> set[str]:

@@ -36,7 +36,7 @@ def encoder(hf_tokenizer: Any) -> Encoder:
 def distance(tuned: Any, encoder: Encoder) -> float:
     theirs = dict(encoder.model.named_parameters())
     own = tuned.model.base_model.named_parameters()
-    return float(sum((p - theirs[n]).square().sum() for n, p in own if n in theirs and "pooler" not in n))
+    return float(sum((p - theirs[n]).detach().square().sum() for n, p in own if n in theirs and "pooler" not in n))
 
 
 def test_l2_sp_equals_the_formula(encoder: Encoder, texts: list[TextExample]) -> None:

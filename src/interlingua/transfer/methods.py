@@ -164,8 +164,19 @@ def merged(adapted: Adapted) -> PreTrainedModel:
         return adapted.model
     if adapted.method not in {"lora", "ia3"}:
         raise RecipeError(f"merging method {adapted.method!r}", expected="lora or ia3", where="tune.merge")
-    plain: PreTrainedModel = adapted.peft.merge_and_unload()
-    return plain
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import ModulesToSaveWrapper
+
+    # peft's own merge_and_unload knows no heads of several modules.
+    model = adapted.model
+    for name, module in list(model.named_modules()):
+        parent, _, own = name.rpartition(".")
+        if isinstance(module, BaseTunerLayer):
+            module.merge(safe_merge=True)  # into a copy: frozen weights are shared with the encoder
+            model.get_submodule(parent)._modules[own] = module.get_base_layer()
+        elif isinstance(module, ModulesToSaveWrapper):
+            model.get_submodule(parent)._modules[own] = module.modules_to_save["default"]
+    return model.requires_grad_(True)
 
 
 def head_modules(model: PreTrainedModel) -> list[str]:

@@ -141,3 +141,5 @@ def remove_mixout(model: PreTrainedModel) -> None:
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
             assert isinstance(module, nn.Linear)
             assert module.weight is weight
+            if module.bias is not None:  # behind the weight again, where optimisers and copies expect it
+                module._parameters["bias"] = module._parameters.pop("bias")

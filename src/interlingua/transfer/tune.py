@@ -133,7 +133,9 @@ def tune_once(
     model.to(pick_device(recipe.device))
     if recipe.dropout is not None:
         set_dropout(model, recipe.dropout)
-    adapted = adapt(model, tokenizer, task, recipe)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # added weights begin at random
+        adapted = adapt(model, tokenizer, task, recipe)
     tokenizer, frozen = adapted.tokenizer, adapted.frozen_layers
     share_frozen(model, encoder.model)
     cache = {} if cache is None else cache
