@@ -38,7 +38,7 @@ def test_verbs_are_those_of_the_issue() -> None:
     # The lists of the issues, in the order of help.
     wanted = (
         "tour, corpus build, vocab train, vocab report, shards write, shards inspect, pretrain, watch, finetune,"
-        " evaluate, probe retrieve, report, study list, study run, study report, recipe list, recipe show,"
+        " evaluate, forecast, probe retrieve, report, study list, study run, study report, recipe list, recipe show,"
         " recipe check, bench pretrain, bench embed, bench tune, bench corpus, doctor"
     )
     assert {" ".join(path) for path in ALL} == set(wanted.split(", "))
