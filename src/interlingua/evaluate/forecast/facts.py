@@ -66,7 +66,8 @@ class Facts:
         ]
         unspaced = np.array([_UNSPACED if entry and not entry.spaced else 0.0 for entry in entries])
         same = [np.equal.outer(np.array(names), np.array(names)).astype(np.float64) for names in (family, branch)]
-        return np.stack([*same, np.outer(unspaced, unspaced), *(self._linear(name, tags, scored) for name in self.columns)])
+        columns = [self._linear(name, tags, scored) for name in self.columns]
+        return np.stack([*same, np.outer(unspaced, unspaced), *columns])
 
     def _linear(self, name: str, tags: Sequence[str], scored: int | None) -> NDArray[np.float64]:
         column = self.columns[name]

@@ -80,7 +80,7 @@ class MixModel:
 
 def sizes_of(mixes: Sequence[Mix], sources: Sequence[str]) -> Array:
     """Examples of each source in each mix, [C, S]."""
-    return np.array([[float(mix.get(source, 0)) for source in sources] for mix in mixes]).reshape(-1, len(sources))
+    return np.array([float(mix.get(lang, 0)) for mix in mixes for lang in sources]).reshape(len(mixes), len(sources))
 
 
 def fit_mixes(sizes_CS: Array, values_CL: Array, *, sources: Sequence[str], languages: Sequence[str]) -> MixModel:
