@@ -105,7 +105,7 @@ def _mix(text: str) -> dict[str, float]:
 
 
 def _alignment(model: str, parallel: str, limit: int) -> dict[str, dict[str, float]]:
-    """How well a model aligns each language of a parallel text with English, as two columns of facts."""
+    """How well a model aligns each language of a parallel text with English, as a column of facts."""
     from interlingua.cli.parallel import by_language, parallel_rows
     from interlingua.cli.progress import Stages
     from interlingua.models.encoder import load
@@ -120,13 +120,8 @@ def _alignment(model: str, parallel: str, limit: int) -> dict[str, dict[str, flo
             done += count
             stages.stage("encode", done, total)
 
-        encoder = load(model)
-        rows = [retrieve(encoder, texts, centre=centre, progress=encoded) for centre in (False, True)]
-    names = ("P@1 with English", "P@1 with English, centred")
-    return {
-        name: {score.language: score.value for score in scores if score.metric == "p1"}
-        for name, scores in zip(names, rows, strict=True)
-    }
+        scores = retrieve(load(model), texts, centre=True, progress=encoded)
+    return {"P@1 with English": {score.language: score.value for score in scores if score.metric == "p1"}}
 
 
 def _sumeval(folder: Path, out: Path, facts: Facts) -> Answer:
