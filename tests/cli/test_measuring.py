@@ -11,7 +11,7 @@ from tests.fixtures_cli import VERSES, run
 
 from interlingua.cli.parallel import by_language, parallel_rows
 from interlingua.errors import LanguageError
-from interlingua.scores import read_scores
+from interlingua.scores import Score, append_scores, read_scores
 
 
 @pytest.fixture(scope="session")
@@ -140,3 +140,16 @@ def test_rows_of_a_parallel_file(tmp_path: Path) -> None:
     assert by_language(found.texts) == {"en": {"3": "a", "1": "a"}, "de": {"3": "b", "1": "b"}, "sw": {"3": "c"}}
     with pytest.raises(LanguageError, match="'fr'"):
         parallel_rows(file, limit=2, source="fr")
+
+
+def test_forecast_takes_a_models_alignment(tiny_run: Path, tmp_path: Path) -> None:
+    # A language of the parallel text has the fact, one that is not in it lacks it by name.
+    languages = ["de", "fr", "es", "ru", "ja", "ko", "vi", "el", "fi", "hu", "it"]
+    append_scores(
+        tmp_path / "scores.jsonl",
+        [Score("m", "t", lang, "test", "accuracy", 0.5 + 0.01 * i, 100) for i, lang in enumerate(languages)],
+    )
+    words = ["forecast", tmp_path / "scores.jsonl", "--for", "my,pt", "--parallel", VERSES, "--limit", 20, "--json"]
+    found = json.loads(run(*words, "--model", tiny_run).stdout)
+    assert found["lacking_facts"] == {"pt": ["P@1 with English"]}
+    assert run(*words).exit_code == 2

@@ -12,6 +12,7 @@ from interlingua.cli import (
     doctor,
     evaluate,
     finetune,
+    forecast,
     pretrain,
     probe,
     recipe,
@@ -61,6 +62,7 @@ pretrain.add_to(app)
 watch.add_to(app)
 finetune.add_to(app)
 evaluate.add_to(app)
+forecast.add_to(app)
 app.add_typer(probe.app, name="probe")
 app.add_typer(retrieve.app, name="retrieve")
 report.add_to(app)
