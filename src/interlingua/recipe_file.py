@@ -22,13 +22,19 @@ from pydantic import ValidationError
 from interlingua.errors import RecipeError, nearest
 from interlingua.recipe import ObjectiveRecipe, PretrainRecipe, Recipe
 from interlingua.recipe_corpus import CorpusRecipe
+from interlingua.recipe_suite import SuiteRecipe
 from interlingua.recipe_transfer import FinetuneRecipe
 
 __all__ = ["bundled_recipes", "load_recipe", "recipe_kind", "show_recipe", "to_yaml"]
 
 R = TypeVar("R", bound=Recipe)
-KINDS: dict[str, type[Recipe]] = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe, "corpus": CorpusRecipe}
-_VERBS = {"corpus": "corpus build"}
+KINDS: dict[str, type[Recipe]] = {
+    "pretrain": PretrainRecipe,
+    "finetune": FinetuneRecipe,
+    "corpus": CorpusRecipe,
+    "suite": SuiteRecipe,
+}
+_VERBS = {"corpus": "corpus build", "suite": "evaluate --suite"}
 
 
 class _Loader(yaml.SafeLoader):

@@ -29,10 +29,19 @@ class LabelledFile(Recipe):
     lang_pair: str | None = None
     """Language of the second texts (classify) or of the passages (span), where it is another."""
     path_pair: Path | None = None
-    """span: a parallel file whose passages and answers stand in for this one's, by id: questions in one language on
-    passages in another."""
+    """A parallel file whose second sides stand in for this one's: second texts row by row (classify), passages and
+    answers by id (span). Its language is lang_pair."""
     split: str | None = None
     """Only rows whose `split` column says so."""
+    languages: tuple[str, ...] = ()
+    """Only examples in these languages, of a file with several; none named: all."""
+    limit: Annotated[int, Field(ge=0)] = 0
+    """So many examples at most, evenly spread over the file; 0: all."""
+
+    @field_validator("languages")
+    @classmethod
+    def _canonical_languages(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(canonical(tag) for tag in tags)
 
     @field_validator("lang", "lang_pair")
     @classmethod

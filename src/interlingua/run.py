@@ -118,7 +118,8 @@ class Run:
     Args:
         folder: where the run lives; made if missing.
         recipe_yaml: the whole resolved recipe as text; saved, and compared with the one that is there.
-        execution: dotted keys that are not compared, since they say how the run is computed and not what it learns.
+        execution: dotted keys that are not compared, with all below them, since they say how the run is computed or
+            how much of it, and not what it learns.
         leads: False for the further ranks of a distributed run, which read in a folder that the first one holds: they
             take no lock, and log and index are not theirs to write.
 
@@ -240,7 +241,8 @@ def _difference(before: str, now: str, execution: Collection[str]) -> str:
     except yaml.YAMLError as error:
         return f"its recipe.yaml cannot be read ({getattr(error, 'problem', error)})"
     for key in {**was, **will}:
-        if key not in execution and (key not in was or key not in will or was[key] != will[key]):
+        compared = not any(key == free or key.startswith(f"{free}.") for free in execution)
+        if compared and (key not in was or key not in will or was[key] != will[key]):
             return ", now ".join(f"{key} = {side[key]!r}" if key in side else f"no {key}" for side in (was, will))
     return ""
 

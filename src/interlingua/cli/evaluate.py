@@ -21,8 +21,15 @@ __all__ = ["add_to"]
 
 def evaluate(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Run folders of `finetune`, or its seed folders.")
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN...]",
+            help="Run folders of `finetune`, or its seed folders; with --suite: overrides KEY=VALUE.",
+        ),
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(metavar="RECIPE", help="Teach and score a suite: a bundled name or a YAML file.")
+    ] = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="RECIPE", help="Where the test files stand; the run's own recipe by default.")
     ] = None,
@@ -43,7 +50,17 @@ def evaluate(
         str | None, typer.Option(metavar="LANG", help="Language the task was taught in; by default as the recipe says.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="scores.jsonl; in the (first) run folder by default.")
+        Path | None,
+        typer.Option("--out", help="scores.jsonl, in the (first) run folder by default; with --suite: the run folder."),
+    ] = None,
+    entries: Annotated[str, typer.Option(metavar="NAME,...", help="With --suite: only these entries.")] = "",
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="With --suite: another run of it; tests the differences by paired bootstrap."),
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write predictions in XTREME's layout, DIR/seed-N/TASK/test-LANG.*"),
     ] = None,
     as_json: JSON = False,
     debug: Debug = False,
@@ -56,7 +73,43 @@ def evaluate(
     interlingua finetune topics
     interlingua evaluate runs/topics --shift --controls majority,tfidf
     interlingua evaluate runs/topics --languages de,sw,hi
+    interlingua evaluate --suite xtreme-like root=data --entries topics
     """
+    from interlingua.errors import RecipeError
+
+    if suite is not None:
+        from interlingua.cli.suite import evaluate_suite
+
+        return evaluate_suite(
+            suite,
+            runs or (),
+            out=out,
+            entries=_words(entries),
+            languages=_words(languages),
+            shift=shift,
+            against=against,
+        )
+    if not runs:
+        raise RecipeError("nothing to evaluate", expected="run folders of `finetune`, or --suite RECIPE", where="RUN")
+    return _evaluate([Path(run) for run in runs], recipe, test, languages, shift, controls, source, out, predictions)
+
+
+def _words(option: str) -> list[str]:
+    return [word.strip() for word in option.split(",") if word.strip()]
+
+
+def _evaluate(
+    runs: list[Path],
+    recipe: str | None,
+    test: list[str] | None,
+    languages: str,
+    shift: bool,
+    controls: str,
+    source: str | None,
+    out: Path | None,
+    predictions: Path | None,
+) -> Answer:
+    """Score the models of one task."""
     from interlingua.cli.progress import Stages
     from interlingua.cli.tables import score_table
     from interlingua.evaluate import evaluate as run
@@ -77,6 +130,7 @@ def evaluate(
         scores = run(
             tuned, examples, max_length=plan.tune.max_length, shift=shift, source=taught,
             on_language=lambda lang, done, total: stages.stage("score", done, total, lang),
+            on_predicted=(lambda found: found.write(predictions)) if predictions else None,
         )  # fmt: skip
         stages.stage("score", 1, 1)
         if controls:

@@ -13,11 +13,15 @@ which uses no label. Price: the shift needs a batch of texts of the language, no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from interlingua.models.precision import for_inference, inference_dtype
+from interlingua.run import atomic_write
 from interlingua.scores import Score
 from interlingua.tasks.base import Encoded, add_frozen_states
 
@@ -25,7 +29,36 @@ if TYPE_CHECKING:
     from interlingua.tasks.base import Encoded, Example, States
     from interlingua.transfer.tune import Tuned
 
-__all__ = ["evaluate"]
+__all__ = ["Predicted", "evaluate"]
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a model predicted in a language.
+
+    Attributes:
+        model: name in the rows.
+        language: canonical tag, or two.
+        tuned: the model.
+        predictions: one an encoded example.
+        encoded: what they are of.
+        counts: what each example adds to the metrics, [examples, K].
+    """
+
+    model: str
+    language: str
+    tuned: Tuned
+    predictions: list[Any]
+    encoded: list[Encoded]
+    counts: NDArray[np.float64]
+
+    def write(self, folder: Path) -> None:
+        """Write the predictions in XTREME's layout: ``FOLDER/seed-N/TASK/test-LANG.tsv`` or ``.json``."""
+        task = self.tuned.task
+        ending, text = task.prediction_file(self.predictions, self.encoded)
+        shifted = "-shift" if self.model.endswith("+shift") else ""
+        name = f"test-{self.language.replace('/', '_')}.{ending}"
+        atomic_write(folder / f"seed-{self.tuned.seed}{shifted}" / task.name / name, text)
 
 
 def _by_language(examples: Sequence[Example], first: str | None) -> dict[str, list[Example]]:
@@ -48,6 +81,7 @@ def evaluate(
     model: str = "tuned",
     on_language: Callable[[str, int, int], None] | None = None,
     on_encoded: Callable[[str, list[Encoded]], None] | None = None,
+    on_predicted: Callable[[Predicted], None] | None = None,
 ) -> list[Score]:
     """Score models in all languages of the examples.
 
@@ -62,6 +96,7 @@ def evaluate(
         on_language: called as (language, done, all) before each language.
         on_encoded: called with each language's tokenised examples, which hold the states of the frozen layers: whoever
             wants more of the checkpoint's own states need not run those layers again.
+        on_predicted: called with what each model predicted in each language.
 
     Raises:
         LabelError: a label that training never saw.
@@ -84,19 +119,21 @@ def evaluate(
             on_encoded(lang, encoded)
         for i, (one, network) in enumerate(zip(tuned, networks, strict=True)):
             task, states = one.task, one.task.states(network, encoded, one.tokenizer)
-            predicted = {model: None}
+            shifts: dict[str, Any] = {model: None}
             if shift:
                 kept = list(states)
                 mean = _mean(kept)
                 if lang == source:
                     goals[i] = mean
-                predicted[f"{model}+shift"] = goals[i] - mean
-                states = iter(kept)
-            for name, by in predicted.items():
-                values = task.score(task.predict_states(network, kept if shift else states, encoded, shift=by), encoded)
+                shifts[f"{model}+shift"] = goals[i] - mean
+            for name, by in shifts.items():
+                predicted = task.predict_states(network, kept if shift else states, encoded, shift=by)
+                found = Predicted(name, lang, one, predicted, encoded, task.counts(predicted, encoded))
+                if on_predicted:
+                    on_predicted(found)
                 scores += [
-                    Score(name, task.name, lang, split, metric, value, len(rows), one.seed)
-                    for metric, value in values.items()
+                    Score(name, task.name, lang, split, metric, value, len(found.counts), one.seed)
+                    for metric, value in task.metrics(found.counts.sum(axis=0)).items()
                 ]
     return scores
 

@@ -83,11 +83,16 @@ def save_checkpoint(folder: Path, model: PreTrainedModel, tokenizer: PreTrainedT
     return folder
 
 
-def fingerprint(model: PreTrainedModel) -> str:
-    """A name for the weights of an encoder: a hash over its class and a part of every tensor, heads apart."""
+def fingerprint(model: PreTrainedModel, *, head: bool = False) -> str:
+    """A name for the weights of a network: a hash over its class and a part of every tensor.
+
+    Args:
+        model: the network.
+        head: whether its head (and pooler) count; without, an encoder has one name with any head.
+    """
     digest = hashlib.sha256(model.config.model_type.encode())
-    for name, tensor in sorted(model.base_model.state_dict().items()):
-        if ".pooler." in f".{name}":
+    for name, tensor in sorted((model if head else model.base_model).state_dict().items()):
+        if not head and ".pooler." in f".{name}":
             continue
         flat = tensor.detach().reshape(-1)
         # A stride over the whole tensor: a trimmed vocabulary or one changed layer shows, at no cost.

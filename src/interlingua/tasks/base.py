@@ -176,8 +176,16 @@ class Task(ABC):
         """The prediction of one example."""
 
     @abstractmethod
+    def counts(self, predicted: Sequence[Any], examples: Sequence[Encoded]) -> NDArray[np.float64]:
+        """What each example adds to the metrics, [examples, K]: sums of any of them give metrics of these."""
+
+    @abstractmethod
+    def metrics(self, totals_K: NDArray[np.float64]) -> dict[str, float]:
+        """Metrics from sums of counts."""
+
     def score(self, predicted: Sequence[Any], examples: Sequence[Encoded]) -> dict[str, float]:
         """Metrics of predictions."""
+        return self.metrics(self.counts(predicted, examples).sum(axis=0))
 
     @abstractmethod
     def prediction_file(self, predicted: Sequence[Any], examples: Sequence[Encoded]) -> tuple[str, str]:

@@ -11,12 +11,14 @@ import csv
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor
 
 from interlingua.batch import Batch
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
     from interlingua.recipe_transfer import LabelledFile, TaskRecipe
 
-__all__ = ["Classify", "TextExample", "encode_texts", "read_text_examples", "texts_of_file"]
+__all__ = ["Classify", "TextExample", "crossed", "encode_texts", "read_text_examples", "texts_of_file"]
 
 
 @dataclass(frozen=True)
@@ -135,16 +137,40 @@ def read_text_examples(
 
 
 def texts_of_file(recipe: TaskRecipe, file: LabelledFile) -> list[TextExample]:
-    """Examples of a recipe's file: columns as the task says, languages as the file does."""
-    return read_text_examples(
-        resolve(file.path),
-        lang=file.lang,
-        lang_pair=file.lang_pair,
-        split=file.split,
-        text=recipe.text,
-        text_pair=recipe.text_pair,
-        label=recipe.label,
+    """Examples of a recipe's file: columns as the task says, languages as the file does.
+
+    Raises:
+        DataError: a parallel file with other rows.
+    """
+    read = partial(
+        read_text_examples, split=file.split, text=recipe.text, text_pair=recipe.text_pair, label=recipe.label
     )
+    if file.path_pair is None:
+        return read(resolve(file.path), lang=file.lang, lang_pair=file.lang_pair)
+    second = read(resolve(file.path_pair), lang=file.lang_pair or file.lang)
+    return crossed(read(resolve(file.path), lang=file.lang), second)
+
+
+def crossed(first: Sequence[TextExample], second: Sequence[TextExample]) -> list[TextExample]:
+    """First texts of one file with second texts of another, row by row (Rajaee and Monz 2024, arXiv 2402.02099).
+
+    Raises:
+        DataError: files that are not parallel: another number of rows, another label, or texts without a second one.
+    """
+    if len(first) != len(second):
+        raise DataError(f"{len(first)} and {len(second)} rows", expected="parallel files, row by row",
+                        where=f"{first[0].where}; {second[0].where}")  # fmt: skip
+    found = []
+    for one, other in zip(first, second, strict=True):
+        if one.label != other.label or other.text_pair is None:
+            raise DataError(
+                f"labels {one.label!r} and {other.label!r}, second text {other.text_pair!r}",
+                expected="parallel files of pairs: the same label in the same row",
+                where=f"{one.where}; {other.where}",
+            )
+        tags = dict.fromkeys((one.lang.partition("/")[0], other.lang.rpartition("/")[2]))
+        found.append(replace(one, text_pair=other.text_pair, lang="/".join(tags)))
+    return found
 
 
 def encode_texts(
@@ -247,14 +273,20 @@ class Classify(Task):
         """Index of the class."""
         return int(logits_KC[0].argmax())
 
-    def score(self, predicted: Sequence[int], examples: Sequence[Encoded]) -> dict[str, float]:
-        """Accuracy and macro-F1 (mean of F1 over the classes that occur in gold or prediction)."""
-        from sklearn.metrics import f1_score
+    def counts(self, predicted: Sequence[int], examples: Sequence[Encoded]) -> NDArray[np.float64]:
+        """Of every class in turn: right, predicted, gold."""
+        one_hot = np.eye(len(self.labels))
+        gold = one_hot[[int(e.labels[0]) for e in examples]]
+        own = one_hot[np.asarray(predicted, dtype=np.int64)]
+        return np.concatenate([gold * own, own, gold], axis=1)
 
-        gold = np.array([int(e.labels[0]) for e in examples])
+    def metrics(self, totals_K: NDArray[np.float64]) -> dict[str, float]:
+        """Accuracy and macro-F1 (mean of F1 over the classes that occur in gold or prediction)."""
+        right, own, gold = totals_K.reshape(3, -1)
+        seen = own + gold > 0
         return {
-            "accuracy": float((np.asarray(predicted) == gold).mean()),
-            "macro_f1": float(f1_score(gold, predicted, average="macro", zero_division=0)),
+            "accuracy": float(right.sum() / max(1.0, gold.sum())),
+            "macro_f1": float(np.mean(2 * right[seen] / (own + gold)[seen])),
         }
 
     def prediction_file(self, predicted: Sequence[int], examples: Sequence[Encoded]) -> tuple[str, str]:

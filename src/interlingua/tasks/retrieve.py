@@ -249,8 +249,8 @@ def retrieve_sentences(
     return found
 
 
-def write_tatoeba(folder: Path, found: Iterable[Retrieved]) -> list[Path]:
-    """Prediction files as XTREME's ``evaluate.py`` reads them: ``tatoeba/test-xx.tsv``.
+def write_tatoeba(folder: Path, found: Iterable[Retrieved], *, name: str = "tatoeba") -> list[Path]:
+    """Prediction files as XTREME's ``evaluate.py`` reads them: ``tatoeba/test-xx.tsv``, or in a folder of another name.
 
     A line an English sentence, in the order of its characters' code points, since XTREME's data are handed out so;
     on it the place, counted from 0, of the sentence found.
@@ -258,7 +258,7 @@ def write_tatoeba(folder: Path, found: Iterable[Retrieved]) -> list[Path]:
     files = []
     for one in found:
         order = sorted(range(len(one.pairs.sources)), key=lambda i: one.pairs.sources[i])
-        file = folder / "tatoeba" / f"test-{one.pairs.language}.tsv"
+        file = folder / name / f"test-{one.pairs.language}.tsv"
         atomic_write(file, "".join(f"{one.from_source[i]}\n" for i in order))
         files.append(file)
     return files

@@ -239,13 +239,18 @@ class Span(Task):
         begin, end = example.spans[firsts[row], 0], example.spans[lasts[column], 1]
         return SpanGuess(float(scores.max()), example.example.context[begin:end].strip(), nothing)
 
-    def score(self, predicted: Sequence[SpanGuess], examples: Sequence[Encoded]) -> dict[str, float]:
-        """Exact match and F1, mean over questions."""
-        pairs = [
-            answer_scores(text, [a.text for a in question.answers], question.answer_lang, self.rule)
+    def counts(self, predicted: Sequence[SpanGuess], examples: Sequence[Encoded]) -> NDArray[np.float64]:
+        """Of every question (of however many windows): 1, exact match, F1."""
+        rows = [
+            (1.0, *answer_scores(text, [a.text for a in question.answers], question.answer_lang, self.rule))
             for question, text in answers_of(predicted, examples, no_answer=self.no_answer)
         ]
-        return {"em": float(np.mean([em for em, _ in pairs])), "f1": float(np.mean([f1 for _, f1 in pairs]))}
+        return np.array(rows).reshape(-1, 3)
+
+    def metrics(self, totals_K: NDArray[np.float64]) -> dict[str, float]:
+        """Exact match and F1, mean over questions."""
+        count, em, f1 = totals_K.tolist()
+        return {"em": em / max(1.0, count), "f1": f1 / max(1.0, count)}
 
     def prediction_file(self, predicted: Sequence[SpanGuess], examples: Sequence[Encoded]) -> tuple[str, str]:
         """A JSON object from question ids to answers."""

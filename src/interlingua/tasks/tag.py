@@ -233,24 +233,23 @@ class Tag(Task):
         tags[example.words >= 0] = logits_KC.argmax(dim=-1).numpy()
         return tags
 
-    def score(self, predicted: Sequence[NDArray[np.int64]], examples: Sequence[Encoded]) -> dict[str, float]:
-        """Accuracy over words, and for IOB2 tags micro span F1."""
-        right = total = 0
-        shared = found = wanted = 0
-        spans = any(label.startswith(("B-", "I-")) for label in self.labels)
+    def counts(self, predicted: Sequence[NDArray[np.int64]], examples: Sequence[Encoded]) -> NDArray[np.float64]:
+        """Of every sentence: right words, words, and spans shared, found and wanted."""
+        rows = []
         for tags, example in zip(predicted, examples, strict=True):
             assert example.gold is not None
-            right += int((tags == example.gold).sum())
-            total += len(tags)
-            if spans:
-                gold_spans = entity_spans([self.labels[i] for i in example.gold])
-                own_spans = entity_spans([self.labels[i] if i >= 0 else "O" for i in tags])
-                shared += len(gold_spans & own_spans)
-                found += len(own_spans)
-                wanted += len(gold_spans)
-        scores = {"accuracy": right / max(1, total)}
-        if spans:
-            scores["span_f1"] = 2 * shared / max(1, found + wanted)
+            wanted = entity_spans([self.labels[i] for i in example.gold])
+            found = entity_spans([self.labels[i] if i >= 0 else "O" for i in tags])
+            right = int((tags == example.gold).sum())
+            rows.append((right, len(tags), len(wanted & found), len(found), len(wanted)))
+        return np.array(rows, dtype=np.float64).reshape(-1, 5)
+
+    def metrics(self, totals_K: NDArray[np.float64]) -> dict[str, float]:
+        """Accuracy over words, and for IOB2 tags micro span F1."""
+        right, total, shared, found, wanted = totals_K.tolist()
+        scores = {"accuracy": right / max(1.0, total)}
+        if any(label.startswith(("B-", "I-")) for label in self.labels):
+            scores["span_f1"] = 2 * shared / max(1.0, found + wanted)
         return scores
 
     def prediction_file(self, predicted: Sequence[NDArray[np.int64]], examples: Sequence[Encoded]) -> tuple[str, str]:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interlingua.errors import RecipeError
+from interlingua.errors import LanguageError, RecipeError
 from interlingua.recipe_file import to_yaml
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile, TaskRecipe
 from interlingua.run import Run, atomic_folder
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build_task", "finetune", "open_tuned", "read_examples", "save_tuned"]
 
-#: Keys that say how a tuning is computed, and not what it learns.
-EXECUTION = ("tune.device", "tune.threads", "tune.save_every")
+#: Keys that say how a tuning is computed, how often, or where it is tested, and not what a seed learns.
+EXECUTION = ("tune.device", "tune.threads", "tune.save_every", "seeds", "task.test")
 
 
 def read_examples(recipe: TaskRecipe, files: Sequence[LabelledFile]) -> list[Any]:
@@ -41,11 +42,31 @@ def read_examples(recipe: TaskRecipe, files: Sequence[LabelledFile]) -> list[Any
 
     Raises:
         DataError: missing, empty or uneven files.
+        LanguageError: a language asked for that a file does not have.
         RecipeError: a tag file without a language.
     """
     from interlingua.tasks import TASKS
 
-    return [example for file in files for example in TASKS[recipe.type].read(recipe, file)]
+    examples: list[Any] = []
+    for file in files:
+        found = TASKS[recipe.type].read(recipe, file)
+        if file.languages:
+            there = {example.lang for example in found}
+            found = [example for example in found if example.lang in file.languages]
+            if lacking := sorted(set(file.languages) - there):
+                raise LanguageError(
+                    f"no example in {', '.join(lacking)}",
+                    expected=f"languages of the file: {', '.join(sorted(there))}",
+                    where=str(file.path),
+                )
+        examples += spread(found, file.limit)
+    return examples
+
+
+def spread(examples: Sequence[Any], limit: int) -> list[Any]:
+    """At most so many of the examples, evenly spread, so that parallel files keep parallel rows; all for 0."""
+    count = len(examples)
+    return [examples[i * count // limit] for i in range(limit)] if 0 < limit < count else list(examples)
 
 
 def build_task(recipe: TaskRecipe, train: Sequence[Example]) -> Task:
@@ -125,7 +146,7 @@ def finetune(
                 )
                 save_tuned(result, folder, encoder)
                 forget_checkpoints(run)
-            tuned.append(Tuned(**{**result.__dict__, "folder": folder}))
+            tuned.append(replace(result, folder=folder))
             say(f"seed {seed}: {result.selection}")
     return tuned
 
@@ -156,6 +177,8 @@ def save_tuned(tuned: Tuned, folder: Path, encoder: Encoder | None = None) -> No
         "seed": tuned.seed,
         "frozen_layers": tuned.frozen_layers,
         "selection": tuned.selection,
+        "fingerprint": fingerprint(tuned.model, head=True),
+        "trained_parameters": tuned.trained_parameters,
     }
     with atomic_folder(folder) as temporary:
         if tuned.adapted is None or tuned.adapted.peft is None:
@@ -198,7 +221,8 @@ def open_tuned(folder: Path, *, encoder: Encoder | None = None) -> Tuned:
     else:
         adapted = None
         model, tokenizer = open_checkpoint(folder, getattr(transformers, task.auto))
-    return Tuned(model, tokenizer, task, facts["seed"], facts["frozen_layers"], facts["selection"], folder, adapted)
+    told = {name: facts[name] for name in ("seed", "frozen_layers", "selection", "trained_parameters")}
+    return Tuned(model, tokenizer, task, folder=folder, adapted=adapted, **told)
 
 
 def _with_added(

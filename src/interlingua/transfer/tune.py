@@ -48,6 +48,7 @@ class Tuned:
         seed: of head, order and dropout.
         frozen_layers: lowest layers that are those of the checkpoint.
         selection: how the epoch was chosen, in words.
+        trained_parameters: how many numbers were learnt.
         folder: where it was saved, if it was.
         adapted: the weights that were added to the network, where it was tuned by a method that adds some.
     """
@@ -58,6 +59,7 @@ class Tuned:
     seed: int
     frozen_layers: int
     selection: str
+    trained_parameters: int = 0
     folder: Path | None = None
     adapted: Adapted | None = None
 
@@ -197,10 +199,13 @@ def tune_once(
         which = "the source's" if recipe.select == "source-dev" else "the target languages'"
         selection = f"epoch {best.epoch} of {recipe.epochs}, best {task.metric} on {which} development examples"
     remove_mixout(model)
+    learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if recipe.merge:
         model, tokenizer = merged(adapted), adapted.own_tokenizer
     layers = frozen if architecture(model).layered else 0
-    return Tuned(model.eval(), tokenizer, task, seed, layers, selection, adapted=None if recipe.merge else adapted)
+    return Tuned(
+        model.eval(), tokenizer, task, seed, layers, selection, learnt, adapted=None if recipe.merge else adapted
+    )
 
 
 def _brakes(model: PreTrainedModel, recipe: TuneRecipe) -> list[Anchor]:

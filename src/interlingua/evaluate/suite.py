@@ -1,0 +1,372 @@
+"""Suites: many tasks taught and scored by one recipe, as XTREME and its like do.
+
+In: a recipe of kind ``suite``. Out: tuned models, a prediction file a task and language in XTREME's layout, and rows of
+Scores. Decisions: teaching is ``finetune``'s (a seed that is there is kept); a score is kept under a name made of
+everything it follows from, so an interrupted suite goes on, and a language, task or seed that is added is all that is
+computed. Price: models and counts stay on disk.
+
+    OUT/tuned/ENTRY/SOURCE/seed-N    models, as `finetune` writes them
+    OUT/predictions/SOURCE/seed-N/ENTRY/test-LANG.tsv|json
+    OUT/scored/                      see :mod:`interlingua.evaluate.cache`
+    OUT/scores.jsonl
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from interlingua.errors import DataError, LanguageError, RecipeError, nearest
+from interlingua.evaluate.cache import ScoreCache, Scored, digest_of, key_of
+from interlingua.evaluate.run import Predicted, evaluate
+from interlingua.recipe_file import to_yaml
+from interlingua.recipe_suite import SuiteEntry, SuiteRecipe
+from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile
+from interlingua.run import Run
+from interlingua.scores import Score, append_scores
+
+if TYPE_CHECKING:
+    from interlingua.models.encoder import Encoder
+    from interlingua.tasks import Example
+    from interlingua.transfer.tune import Tuned
+
+__all__ = ["SuiteResult", "run_suite"]
+
+#: What may change between runs of one folder: these add or leave out scores, and never change one. What an entry
+#: teaches is compared in the folder of its models.
+GROWS = ("entries", "seeds", "root", "tune.device", "tune.threads", "tune.save_every")
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """A suite's run.
+
+    Attributes:
+        recipe: of the suite.
+        scores: all rows asked for.
+        computed: how many of the (model, entry, language) tests were computed now; the others were kept.
+        kept: how many were kept.
+        selection: entry -> how the epoch was chosen.
+    """
+
+    recipe: SuiteRecipe
+    scores: list[Score]
+    computed: int
+    kept: int
+    selection: dict[str, str]
+
+
+@dataclass
+class _Work:
+    """What goes through a run."""
+
+    recipe: SuiteRecipe
+    out: Path
+    cache: ScoreCache
+    languages: frozenset[str]
+    say: Callable[[str], None]
+    stage: Callable[[str, int, int], None]
+    encoder: Encoder | None = None
+    computed: int = 0
+    kept: int = 0
+
+
+def run_suite(
+    recipe: SuiteRecipe,
+    out: Path | None = None,
+    *,
+    entries: Sequence[str] = (),
+    languages: Sequence[str] = (),
+    encoder: Encoder | None = None,
+    say: Callable[[str], None] = lambda text: None,
+    stage: Callable[[str, int, int], None] = lambda name, done, total: None,
+) -> SuiteResult:
+    """Teach and score whatever is not there yet.
+
+    Args:
+        recipe: the suite.
+        out: run folder, ``runs/NAME`` by default.
+        entries: only these; all if none.
+        languages: score only these; all if none.
+        encoder: the recipe's model, if it is open already.
+        say: told in a line what was done.
+        stage: called as (stage, done, total) while it runs.
+
+    Raises:
+        RecipeError: no entry, or one that is not in the suite.
+        LanguageError: a language that no entry has.
+        DataError, LabelError, RunError, ModelUnavailableError: as their names say.
+    """
+    if not recipe.entries:
+        raise RecipeError("a suite without entries", expected="at least one task", where="entries")
+    names = [entry.name for entry in recipe.entries]
+    for name in entries:
+        if name not in names:
+            raise RecipeError(f"entry {name!r}{nearest(name, names)}", expected=f"one of {', '.join(names)}",
+                              where="--entries")  # fmt: skip
+    out = out or Path("runs") / recipe.name
+    work = _Work(recipe, out, ScoreCache(out / "scored"), frozenset(languages), say, stage, encoder)
+    scores: list[Score] = []
+    selection: dict[str, str] = {}
+    with Run(out, to_yaml(recipe), execution=GROWS):
+        for entry in recipe.entries:
+            if entries and entry.name not in entries:
+                continue
+            found, how = _retrieve(entry, work) if entry.retrieve else _teach_and_score(entry, work)
+            scores += found
+            selection[entry.name] = how
+            append_scores(out / "scores.jsonl", found)
+    if languages and not scores:
+        raise LanguageError(f"no entry has {', '.join(sorted(languages))}", expected="a language of the test files",
+                            where="--languages")  # fmt: skip
+    return SuiteResult(recipe, scores, work.computed, work.kept, selection)
+
+
+def _encoder(work: _Work) -> Encoder:
+    from interlingua.models.encoder import load
+
+    work.encoder = work.encoder or load(work.recipe.model)
+    return work.encoder
+
+
+def _teach_and_score(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
+    assert entry.task is not None
+    groups = _examples(entry, work)
+    scores: list[Score] = []
+    teacher = next(e for e in work.recipe.entries if e.name == (entry.taught_by or entry.name))
+    how = ""
+    for source, recipe in _teaching(teacher, work).items():
+        folder = work.out / "tuned" / teacher.name / source
+        missing = [seed for seed in recipe.seeds if not (folder / f"seed-{seed}" / "interlingua.json").is_file()]
+        if missing:
+            _teach(recipe, folder, work, f"{teacher.name}, {source}")
+        found, how = _score(entry, source, recipe, folder, groups, work)
+        scores += found
+    return scores, how
+
+
+def _teaching(entry: SuiteEntry, work: _Work) -> dict[str, FinetuneRecipe]:
+    """What is taught, by name of the source."""
+    assert entry.task is not None
+    rooted = {name: _rooted(getattr(entry.task, name), work) for name in ("train", "dev")}
+    task = entry.task.model_copy(update={"name": entry.name, "test": (), **rooted})
+    whole = FinetuneRecipe(
+        name=entry.name,
+        model=work.recipe.model,
+        seeds=work.recipe.seeds,
+        task=task,
+        tune=entry.tune or work.recipe.tune,
+    )
+    if not entry.sources:
+        return {"-".join(dict.fromkeys(tag for file in task.train for tag in _languages(file))): whole}
+    found = {}
+    for name, tags in entry.sources.items():
+        train, dev = (tuple(f for f in files if set(_languages(f)) <= set(tags)) for files in (task.train, task.dev))
+        if lacking := sorted(set(tags) - {tag for file in train for tag in _languages(file)}):
+            there = sorted({tag for file in task.train for tag in _languages(file)})
+            raise RecipeError(
+                f"source {name!r} with {', '.join(lacking)}",
+                expected=f"languages of the training files: {', '.join(there)}",
+                where=f"entry {entry.name}, sources",
+            )
+        found[name] = whole.model_copy(update={"task": task.model_copy(update={"train": train, "dev": dev})})
+    return found
+
+
+def _languages(file: LabelledFile) -> tuple[str, ...]:
+    """What a training file is in, as far as the recipe says."""
+    return (file.lang,) if file.lang else file.languages or ("all",)
+
+
+def _teach(recipe: FinetuneRecipe, folder: Path, work: _Work, name: str) -> None:
+    from interlingua.transfer.finetune import finetune
+
+    seeds = list(recipe.seeds)
+    finetune(
+        recipe,
+        folder,
+        encoder=_encoder(work),
+        say=lambda line: work.say(f"{name}: {line}"),
+        on_step=lambda seed, p: work.stage(f"teach {name}", seeds.index(seed) * p.steps + p.step, len(seeds) * p.steps),
+    )
+
+
+def _examples(entry: SuiteEntry, work: _Work) -> dict[str, list[Example]]:
+    """Test examples by language, and by pair of languages for the across test."""
+    from interlingua.transfer.finetune import read_examples, spread
+
+    assert entry.task is not None
+    files = _rooted(entry.task.test, work)
+    if entry.across:
+        files = (*files, *_pairs(entry.name, files))
+    groups: dict[str, list[Example]] = {}
+    for example in read_examples(entry.task, files):
+        groups.setdefault(example.lang, []).append(example)
+    wanted = work.languages
+    return {
+        lang: spread(rows, entry.limit) for lang, rows in groups.items() if not wanted or set(lang.split("/")) <= wanted
+    }
+
+
+def _rooted(files: Sequence[LabelledFile], work: _Work) -> tuple[LabelledFile, ...]:
+    """Files under the suite's folder of data."""
+    from interlingua.data import PACKAGE
+
+    def under(path: Path | None) -> Path | None:
+        return path if path is None or str(path).startswith(PACKAGE) else work.recipe.root / path
+
+    return tuple(f.model_copy(update={"path": under(f.path), "path_pair": under(f.path_pair)}) for f in files)
+
+
+def _pairs(entry: str, files: Sequence[LabelledFile]) -> list[LabelledFile]:
+    """Every test file's first sides with every other's second sides."""
+    if any(file.lang is None or file.path_pair for file in files):
+        raise DataError(
+            "test files that hold several languages, or are crossed already",
+            expected="a file a language, each with lang:",
+            where=f"entry {entry}, across",
+        )
+    return [
+        first.model_copy(update={"path_pair": second.path, "lang_pair": second.lang})
+        for first in files
+        for second in files
+        if first.lang != second.lang
+    ]
+
+
+def _score(
+    entry: SuiteEntry,
+    source: str,
+    recipe: FinetuneRecipe,
+    folder: Path,
+    groups: dict[str, list[Example]],
+    work: _Work,
+) -> tuple[list[Score], str]:
+    """Scores of an entry's models, computed where they are not kept."""
+    assert entry.task is not None
+    facts = [
+        json.loads((folder / f"seed-{seed}" / "interlingua.json").read_text(encoding="utf-8")) for seed in recipe.seeds
+    ]
+    model = f"{work.recipe.model}/{source}"
+    taught = [tag for file in recipe.task.train for tag in _languages(file)]
+    first = next((tag for tag in taught if tag in groups), None) if work.recipe.shift else None
+    if work.recipe.shift and first is None:
+        work.say(f"{entry.name}, {source}: not shifted, no test language it was taught in ({', '.join(taught)})")
+    digests = {lang: digest_of(rows) for lang, rows in groups.items()}
+
+    def key(fact: dict[str, Any], lang: str) -> str:
+        return key_of(
+            fingerprint=fact["fingerprint"], task=_settings(entry, fact["settings"]), examples=digests[lang],
+            max_length=recipe.tune.max_length, shift=digests[first] if first else None, name=[entry.name, model],
+        )  # fmt: skip
+
+    scores: list[Score] = []
+    opened: dict[int, Tuned] = {}
+    for place, (lang, rows) in enumerate(groups.items()):
+        work.stage(f"score {entry.name}, {source}", place, len(groups))
+        absent = []
+        for seed, fact in zip(recipe.seeds, facts, strict=True):
+            kept = work.cache.get(key(fact, lang))
+            if kept is None:
+                absent.append((seed, fact))
+            else:
+                scores += kept.scores
+                work.kept += 1
+        for seed, fact in absent:
+            if seed not in opened:
+                opened[seed] = _open(folder / f"seed-{seed}", entry, work)
+            counts: dict[str, Any] = {}
+            found = evaluate(
+                [opened[seed]],
+                [*(groups[first] if first and first != lang else ()), *rows],
+                max_length=recipe.tune.max_length,
+                shift=first is not None,
+                source=first or "",
+                model=model,
+                on_predicted=partial(_keep_predictions, work=work, source=source, lang=lang, counts=counts),
+            )
+            found = [score for score in found if score.language == lang]
+            work.cache.put(key(fact, lang), Scored(found, digests[lang], counts[model]))
+            scores += found
+            work.computed += 1
+    work.stage(f"score {entry.name}, {source}", 1, 1)
+    return scores, str(facts[0]["selection"])
+
+
+def _settings(entry: SuiteEntry, taught: dict[str, Any]) -> dict[str, Any]:
+    """How an entry scores: as its models were taught, but for what the entry itself says."""
+    assert entry.task is not None
+    own = {name: getattr(entry.task, name) for name in entry.task.model_fields_set}
+    return taught | {name: value for name, value in own.items() if name in taught} | {"name": entry.name}
+
+
+def _open(folder: Path, entry: SuiteEntry, work: _Work) -> Tuned:
+    """A tuned model, which scores by this entry's rules."""
+    from interlingua.tasks import TASKS
+    from interlingua.transfer.finetune import open_tuned
+
+    assert entry.task is not None
+    needs_base = "base" in json.loads((folder / "interlingua.json").read_text(encoding="utf-8"))
+    tuned = open_tuned(folder, encoder=_encoder(work) if needs_base else None)
+    settings = _settings(entry, tuned.task.settings())
+    return replace(tuned, task=TASKS[tuned.task.kind](**settings))
+
+
+def _keep_predictions(predicted: Predicted, *, work: _Work, source: str, lang: str, counts: dict[str, Any]) -> None:
+    if predicted.language != lang:
+        return
+    counts[predicted.model] = predicted.counts
+    predicted.write(work.out / "predictions" / source)
+
+
+def _retrieve(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
+    """Retrieval with the encoder as it is."""
+    from interlingua.models.checkpoint import fingerprint
+    from interlingua.tasks.retrieve import read_sentence_sets, retrieve_sentences, write_tatoeba
+
+    plan = entry.retrieve
+    assert plan is not None
+    wanted = [lang for lang in plan.languages if not work.languages or lang in work.languages]
+    sets = read_sentence_sets(
+        work.recipe.root / plan.path, source=plan.source, languages=wanted or sorted(work.languages), limit=plan.limit
+    )
+    encoder = _encoder(work)
+    own = fingerprint(encoder.model)
+    scores: list[Score] = []
+    absent = []
+    for pairs in sets:
+        digest = digest_of([pairs])
+        key = key_of(fingerprint=own, examples=digest, scoring=plan.scoring, centre=plan.centre, name=entry.name)
+        if (kept := work.cache.get(key)) is not None:
+            scores += kept.scores
+            work.kept += 1
+        else:
+            absent.append((pairs, digest, key))
+    texts = sum(2 * len(pairs.ids) for pairs, _, _ in absent)
+    done = 0
+
+    def encoded(count: int) -> None:
+        nonlocal done
+        done += count
+        work.stage(f"score {entry.name}", done, texts)
+
+    # All at once: most have their English side in common.
+    found = retrieve_sentences(
+        encoder, [pairs for pairs, _, _ in absent], scorings=[plan.scoring], centre=plan.centre, progress=encoded
+    )
+    asked = [one for one in found if one.model.endswith("+centred") == plan.centre]
+    write_tatoeba(work.out / "predictions" / "retrieval", asked, name=entry.name)
+    for one, (_, digest, key) in zip(asked, absent, strict=True):
+        right = np.arange(len(one.pairs.ids))
+        counts = np.stack([np.ones(len(right)), one.from_source == right, one.to_source == right], axis=1)
+        work.cache.put(key, Scored(one.scores(entry.name), digest, counts))
+        scores += one.scores(entry.name)
+        work.computed += 1
+    work.stage(f"score {entry.name}", 1, 1)
+    return scores, "nothing taught, nothing selected"
