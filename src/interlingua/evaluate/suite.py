@@ -300,10 +300,10 @@ def _score(
 
 
 def _settings(entry: SuiteEntry, taught: dict[str, Any]) -> dict[str, Any]:
-    """How an entry scores: as its models were taught, but for what the entry itself says."""
+    """How an entry scores: with the windows its models were taught with, but by its own name, metric and rule."""
     assert entry.task is not None
-    own = {name: getattr(entry.task, name) for name in entry.task.model_fields_set}
-    return taught | {name: value for name, value in own.items() if name in taught} | {"name": entry.name}
+    own = {"name": entry.name, "metric": entry.task.metric or taught["metric"], "rule": entry.task.rule}
+    return taught | {name: value for name, value in own.items() if name in taught}
 
 
 def _open(folder: Path, entry: SuiteEntry, work: _Work) -> Tuned:
