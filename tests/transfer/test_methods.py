@@ -188,6 +188,10 @@ def test_what_learns(hf_tokenizer: Any, tmp_path: Path) -> None:
         names = learning(encoder, method=method)
         assert any("classifier" in name for name in names)
         assert any("pooler" in name for name in names)
+    sentences = saved_encoder("bert", hf_tokenizer, tmp_path / "sentences", prefix="query: ")
+    for method in ("bitfit", "lora", "ia3", "prompt", "prefix"):
+        # The fourth layer is the one that takes the mean: saved, and not learnt.
+        assert not any("encoder.layer.3" in name for name in learning(sentences, method=method))
     everything = {f"bert.{name}" for name, _ in encoder.model.named_parameters()}
     assert {name for name in learning(encoder, freeze="none") if "pooler" not in name} - {
         "classifier.weight", "classifier.bias"

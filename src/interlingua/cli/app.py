@@ -8,6 +8,7 @@ import typer
 
 from interlingua.cli import (
     bench,
+    compare,
     corpus,
     doctor,
     evaluate,
@@ -62,6 +63,7 @@ pretrain.add_to(app)
 watch.add_to(app)
 finetune.add_to(app)
 evaluate.add_to(app)
+compare.add_to(app)
 forecast.add_to(app)
 app.add_typer(probe.app, name="probe")
 app.add_typer(retrieve.app, name="retrieve")

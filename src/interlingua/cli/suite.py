@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from interlingua.evaluate.summary import Cell
     from interlingua.recipe_suite import SuiteEntry
 
-__all__ = ["evaluate_suite"]
+__all__ = ["cell_text", "evaluate_suite"]
 
 
 def evaluate_suite(
@@ -91,7 +91,7 @@ def _entry(result: SuiteResult, entry: SuiteEntry) -> list[Any]:
         return [f"{entry.name}: no language asked for"]
     langs = list(dict.fromkeys(lang for cells in by_model.values() for lang in cells if "/" not in lang))
     rows = [
-        (lang, *(_cell(cells.get(lang)) for cells in by_model.values()), *_published(entry, lang),
+        (lang, *(cell_text(cells.get(lang)) for cells in by_model.values()), *_published(entry, lang),
          next(cells[lang].n for cells in by_model.values() if lang in cells))
         for lang in langs
     ]  # fmt: skip
@@ -114,7 +114,8 @@ def _entry(result: SuiteResult, entry: SuiteEntry) -> list[Any]:
     return shown
 
 
-def _cell(cell: Cell | None) -> str:
+def cell_text(cell: Cell | None) -> str:
+    """A score as it stands in a table: mean, and with several seeds their spread."""
     if cell is None:
         return "-"
     return number(cell.mean) + (f" +/- {number(cell.spread)}" if cell.seeds > 1 else "")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from interlingua.tasks import Example
     from interlingua.transfer.tune import Tuned
 
-__all__ = ["SuiteResult", "run_suite"]
+__all__ = ["SuiteResult", "run_suite", "teaching", "teaching_folder"]
 
 #: What may change between runs of one folder: these add or leave out scores, and never change one. What an entry
 #: teaches is compared in the folder of its models.
@@ -141,8 +141,8 @@ def _teach_and_score(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
     scores: list[Score] = []
     teacher = next(e for e in work.recipe.entries if e.name == (entry.taught_by or entry.name))
     how = ""
-    for source, recipe in _teaching(teacher, work).items():
-        folder = work.out / "tuned" / teacher.name / source
+    for source, recipe in teaching(teacher, work.recipe).items():
+        folder = teaching_folder(work.out, teacher, source)
         missing = [seed for seed in recipe.seeds if not (folder / f"seed-{seed}" / "interlingua.json").is_file()]
         if missing:
             _teach(recipe, folder, work, f"{teacher.name}, {source}")
@@ -151,17 +151,26 @@ def _teach_and_score(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
     return scores, how
 
 
-def _teaching(entry: SuiteEntry, work: _Work) -> dict[str, FinetuneRecipe]:
-    """What is taught, by name of the source."""
+def teaching_folder(out: Path, entry: SuiteEntry, source: str) -> Path:
+    """The run folder of an entry's models."""
+    return out / "tuned" / entry.name / source
+
+
+def teaching(entry: SuiteEntry, suite: SuiteRecipe) -> dict[str, FinetuneRecipe]:
+    """What an entry teaches, by name of the source.
+
+    Raises:
+        RecipeError: a source without a training file.
+    """
     assert entry.task is not None
-    rooted = {name: _rooted(getattr(entry.task, name), work) for name in ("train", "dev")}
+    rooted = {name: _rooted(getattr(entry.task, name), suite) for name in ("train", "dev")}
     task = entry.task.model_copy(update={"name": entry.name, "test": (), **rooted})
     whole = FinetuneRecipe(
         name=entry.name,
-        model=work.recipe.model,
-        seeds=work.recipe.seeds,
+        model=suite.model,
+        seeds=suite.seeds,
         task=task,
-        tune=entry.tune or work.recipe.tune,
+        tune=entry.tune or suite.tune,
     )
     if not entry.sources:
         return {"-".join(dict.fromkeys(tag for file in task.train for tag in _languages(file))): whole}
@@ -202,7 +211,7 @@ def _examples(entry: SuiteEntry, work: _Work) -> dict[str, list[Example]]:
     from interlingua.transfer.finetune import read_examples, spread
 
     assert entry.task is not None
-    files = _rooted(entry.task.test, work)
+    files = _rooted(entry.task.test, work.recipe)
     if entry.across:
         files = (*files, *_pairs(entry.name, files))
     groups: dict[str, list[Example]] = {}
@@ -214,12 +223,12 @@ def _examples(entry: SuiteEntry, work: _Work) -> dict[str, list[Example]]:
     }
 
 
-def _rooted(files: Sequence[LabelledFile], work: _Work) -> tuple[LabelledFile, ...]:
+def _rooted(files: Sequence[LabelledFile], suite: SuiteRecipe) -> tuple[LabelledFile, ...]:
     """Files under the suite's folder of data."""
     from interlingua.data import PACKAGE
 
     def under(path: Path | None) -> Path | None:
-        return path if path is None or str(path).startswith(PACKAGE) else work.recipe.root / path
+        return path if path is None or str(path).startswith(PACKAGE) else suite.root / path
 
     return tuple(f.model_copy(update={"path": under(f.path), "path_pair": under(f.path_pair)}) for f in files)
 

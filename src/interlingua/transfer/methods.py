@@ -99,12 +99,13 @@ def adapt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task
     head = {id(p) for name in head_modules(model) for p in model.get_submodule(name).parameters()}
     if recipe.method == "bitfit":
         for name, parameter in model.named_parameters():
-            learns = id(parameter) in head or (parameter.requires_grad and name.endswith("bias"))
+            inside = parameter.requires_grad and not name.startswith(tuple(pooling_modules(model)))
+            learns = id(parameter) in head or (inside and name.endswith("bias"))
             parameter.requires_grad_(learns)
         return Adapted(model, tokenizer, tokenizer, recipe.method, below)
     config = _CONFIGS[recipe.method](model, recipe, below)
     config.task_type = _TASK_TYPES[task.auto]
-    config.modules_to_save = head_modules(model)
+    config.modules_to_save = [*head_modules(model), *pooling_modules(model)]
     config.base_model_name_or_path = model.config.name_or_path
     return _wrapped(model, tokenizer, config, recipe.method, below if recipe.method in {"lora", "ia3"} else 0)
 
@@ -123,8 +124,11 @@ def _wrapped(
 ) -> Adapted:
     from peft import get_peft_model
 
+    pooling = pooling_modules(model)
     with _quiet():
         wrapped = get_peft_model(model, config)
+    for name in pooling:  # saved, since the encoder alone does not have it, but there is nothing to learn in it
+        wrapped.get_base_model().get_submodule(name).requires_grad_(False)
     return _adapted(wrapped, tokenizer, method, below)
 
 
@@ -179,20 +183,20 @@ def merged(adapted: Adapted) -> PreTrainedModel:
     return model.requires_grad_(True)
 
 
-def head_modules(model: PreTrainedModel) -> list[str]:
-    """Names of the modules that are new with the task: those outside the pretrained network, and poolers.
-
-    So is a layer that was added for mean pooling.
-    """
+def pooling_modules(model: PreTrainedModel) -> list[str]:
+    """Name of the layer that was added to an encoder for mean pooling, if one was."""
     from interlingua.models.pooling import added_layer
 
+    return [f"{model.base_model_prefix}.{name}" for name in [added_layer(model)] if name]
+
+
+def head_modules(model: PreTrainedModel) -> list[str]:
+    """Names of the modules that are new with the task: those outside the pretrained network, and poolers."""
     base = model.base_model
     names = [
         name for name, child in model.named_children() if child is not base and any(True for _ in child.parameters())
     ]
     inside = [name for name, _ in base.named_modules() if name == "pooler"]
-    if (layer := added_layer(model)) is not None:
-        inside.append(layer)
     return names + [f"{model.base_model_prefix}.{name}" for name in inside]
 
 
@@ -201,7 +205,7 @@ def _matrices(model: PreTrainedModel, below: int) -> Iterator[tuple[str, str]]:
     from torch import nn
 
     names = {id(module): name for name, module in model.named_modules()}
-    new = tuple(head_modules(model))
+    new = (*head_modules(model), *pooling_modules(model))
     above = [module for modules in architecture(model).stack(model.base_model)[1][below:] for module in modules]
     for module in dict.fromkeys(above):  # layers may be one and the same
         for name, inner in module.named_modules():
