@@ -62,6 +62,8 @@ class TaskRecipe(Recipe):
     """For choosing the epoch; source language only, unless target development data is really at hand."""
     test: tuple[LabelledFile, ...] = ()
     """What is scored, per language."""
+    shots: Annotated[int, Field(ge=0)] = 0
+    """Teach with so many examples of every class and language, drawn anew for each seed; 0: with all."""
     text: str = "text"
     """classify: column of the text."""
     text_pair: str | None = None

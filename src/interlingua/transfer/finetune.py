@@ -22,6 +22,7 @@ from interlingua.run import Run, atomic_folder
 from interlingua.transfer.freezing import freeze, share_frozen
 from interlingua.transfer.heads import new_head
 from interlingua.transfer.methods import Adapted, attach, write_added
+from interlingua.transfer.shots import draw_shots
 from interlingua.transfer.tune import Tuned, forget_checkpoints, tune_once
 
 if TYPE_CHECKING:
@@ -133,15 +134,16 @@ def finetune(
                 say(f"seed {seed}: found in {folder}")
                 continue
             with Run(out / "training" / f"seed-{seed}", to_yaml(recipe), execution=EXECUTION) as run:
+                shots = recipe.task.shots
                 result = tune_once(
                     encoder,
                     task,
-                    train_examples,
+                    draw_shots(train_examples, shots, seed) if shots else train_examples,
                     recipe.tune,
                     seed=seed,
                     dev_examples=dev_examples,
                     on_step=(lambda p, seed=seed: on_step(seed, p)) if on_step else None,  # type: ignore[misc]
-                    cache=cache,
+                    cache=None if shots else cache,
                     run=run,
                 )
                 save_tuned(result, folder, encoder)
