@@ -137,3 +137,18 @@ def test_an_unknown_tag_is_refused(hf_tokenizer: Any) -> None:
     """A tag of another set, with the sentence's place."""
     with pytest.raises(LabelError, match=r"tag 'B-DATE'(?s:.*)f, line 3"):
         Tag(IOB2).encode([TaggedSentence(("x",), ("B-DATE",), "en", "f, line 3")], hf_tokenizer, max_length=16)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("a\tX\nb\tX\tY\n", r"3 columns in 'b\\tX\\tY'(?s:.*)2, as in line 1(?s:.*)line 2"),
+        ("a b\tX\nc d X\n", r"3 columns in 'c d X'(?s:.*)spaces where others have tabs"),
+        ("a\tN\tX\n\nb\tX\n", r"2 columns(?s:.*)3, as in line 1(?s:.*)line 3"),
+    ],
+)
+def test_ragged_columns_are_refused(tmp_path: Path, lines: str, message: str) -> None:
+    """More or fewer columns than the first line, and spaces in place of tabs, with file and line."""
+    (tmp_path / "a.tsv").write_text(lines, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read_tagged_sentences(tmp_path / "a.tsv", lang="en")

@@ -60,8 +60,7 @@ class TaggedSentence:
     where: str = ""
 
 
-def _word_and_tag(line: str, where: str) -> tuple[str, str] | None:
-    cells = line.split("\t") if "\t" in line else line.split(" ")
+def _word_and_tag(cells: list[str], line: str, where: str) -> tuple[str, str] | None:
     if len(cells) == 10:
         # CoNLL-U: multiword ranges (1-2) and empty nodes (1.1) are not syntactic words.
         return (cells[1], cells[3]) if cells[0].isdigit() else None
@@ -80,7 +79,7 @@ def read_tagged_sentences(path: Path, *, lang: str) -> list[TaggedSentence]:
         lang: language of the file.
 
     Raises:
-        DataError: missing or empty file, a line without a tag.
+        DataError: missing or empty file, a line without a tag, or one with more or fewer columns than those before it.
     """
     path, tag = Path(path), canonical(lang)
     return list(_sentences(path, tag))
@@ -89,7 +88,7 @@ def read_tagged_sentences(path: Path, *, lang: str) -> list[TaggedSentence]:
 def _sentences(path: Path, lang: str) -> Iterator[TaggedSentence]:
     words: list[str] = []
     tags: list[str] = []
-    begin, found = 1, False
+    begin, found, columns = 1, 0, 0
     for number, line in numbered_lines(path, ReadReport()):
         comment = line.startswith("#") and "\t" not in line
         if not line.strip() or (comment and not words) or line.startswith("-DOCSTART-"):
@@ -97,10 +96,21 @@ def _sentences(path: Path, lang: str) -> Iterator[TaggedSentence]:
                 yield TaggedSentence(tuple(words), tuple(tags), lang, f"{path}, line {begin}")
                 words, tags = [], []
             continue
-        if (pair := _word_and_tag(line, f"{path}, line {number}")) is None:
+        cells = line.split("\t") if "\t" in line else line.split(" ")
+        pair = _word_and_tag(cells, line, f"{path}, line {number}")
+        if columns and len(cells) != columns:
+            raise DataError(
+                f"{len(cells)} columns in {line[:60]!r}",
+                expected=f"{columns}, as in line {found}",
+                where=f"{path}, line {number}",
+                next_step="set one tab between all columns; spaces where others have tabs make one column of two",
+            )
+        columns = len(cells)
+        if pair is None:
             continue
+        found = found or number
         if not words:
-            begin, found = number, True
+            begin = number
         words.append(pair[0])
         tags.append(pair[1])
     if words:

@@ -1,8 +1,8 @@
 """A few examples a class: the few-shot setting.
 
-In: training examples, how many of each class, a seed. Out: a part of them. Decision: a seed orders the examples of every
-class once and takes the first, so that 4 shots are among its 8, and each seed is another draw. Price: with one seed a
-few-shot score says little; take several.
+In: training examples, how many of each class, a seed. Out: a part of them. Decision: a seed orders the examples once
+and takes the first of every class, so that 4 shots are among its 8, and each seed is another draw. Price: with one seed
+a few-shot score says little; take several.
 """
 
 from __future__ import annotations
