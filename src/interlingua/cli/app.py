@@ -20,6 +20,7 @@ from interlingua.cli import (
     shards,
     study,
     tour,
+    translate,
     vocab,
     watch,
 )
@@ -63,6 +64,7 @@ finetune.add_to(app)
 evaluate.add_to(app)
 app.add_typer(probe.app, name="probe")
 app.add_typer(retrieve.app, name="retrieve")
+app.add_typer(translate.app, name="translate")
 report.add_to(app)
 app.add_typer(study.app, name="study")
 app.add_typer(recipe.app, name="recipe")
