@@ -164,6 +164,13 @@ def add_languages(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, la
 
     new = [f"<2{lang}>" for lang in languages if f"<2{lang}>" not in tokenizer.get_vocab()]
     before = len(tokenizer)
+    shared = getattr(model.config, "interlingua_share", None) is not None
+    if shared:  # a table that grows for one side would leave the other side's bias behind
+        sides: Any = model
+        sides.decoder.get_input_embeddings().weight = torch.nn.Parameter(
+            sides.decoder.get_input_embeddings().weight.detach().clone()
+        )
+        sides.decoder.tie_weights()
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in new], special_tokens=True)
     for side in _sides(model):
         table = side.get_input_embeddings()
@@ -172,6 +179,8 @@ def add_languages(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, la
             side.resize_token_embeddings(len(tokenizer), mean_resizing=False)
         with torch.no_grad():
             side.get_input_embeddings().weight[before : len(tokenizer)] = mean
+    if shared:
+        share_sides(model)
     config: Any = model.config
     config.vocab_size = len(model.get_input_embeddings().weight)
     _, last = frame(tokenizer)

@@ -243,6 +243,9 @@ class BackTranslation:
     def loss(self, model: PreTrainedModel, batch: Batch, targets: BackTargets) -> Loss:
         """Summed cross-entropy over the texts' tokens, from what the network makes of them in other languages."""
         texts = [row[mask].tolist() for row, mask in zip(targets.source_SX, targets.mask_SX, strict=True)]
+        # A translation that does not end would make the step as long as the network's positions. Each text has a bound
+        # of its own, so that what is written does not depend on the texts beside it.
+        longest = [min(self._longest - 1 - len(self._frame.first), len(text) * 3 // 2 + 8) for text in texts]
         training = model.training
         model.eval()
         try:
@@ -250,13 +253,12 @@ class BackTranslation:
                 model,
                 texts,
                 [self._frame.starts[i] for i in targets.into_S.tolist()],
-                # A translation that does not end would make the step as long as the network's positions.
-                longest=min(self._longest - 1, max(map(len, texts)) * 3 // 2 + 8),
+                longest=max(longest),
                 sample=self._sample,
             )
         finally:
             model.train(training)
-        sources = [self._frame.source(ids).tolist() for ids in written]
+        sources = [self._frame.source(ids[:n]).tolist() for ids, n in zip(written, longest, strict=True)]
         device = targets.source_SX.device
         source_SX = padded_ids(sources, self._frame.pad_id).to(device)
         mask_SX = padded_ids([[1] * len(source) for source in sources], 0).bool().to(device)

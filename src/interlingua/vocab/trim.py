@@ -2,15 +2,16 @@
 
 In: a tokenizer, and the ids that occur in the texts. Out: a tokenizer that segments these texts as before, with ids
 that count from 0 without gaps, and the old id of every new one, by which the rows of a token table are taken over.
-Decisions: special tokens stay, and so do single characters of what is kept; only vocabularies in which an entry needs
-no other are cut (Unigram, WordPiece), since the merges of BPE hang together. Price: in other texts, pieces that are
-gone are spelt by smaller ones, and characters that never occurred are unknown.
+Decisions: special tokens and bytes stay, and so do single characters of what is kept; only vocabularies whose entries
+need no others are cut (Unigram, WordPiece), since the merges of BPE hang together. Price: in other texts, pieces that
+are gone are spelt by smaller ones, and characters that never occurred are unknown.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 __all__ = ["trim"]
+
+_BYTE = re.compile("<0x[0-9A-F]{2}>")
 
 
 def trim(
@@ -59,6 +62,8 @@ def trim(
         wanted.add(entries[model["unk_id"]])
     else:
         wanted.add(model["unk_token"])
+    if model.get("byte_fallback"):
+        wanted |= {token for token in old_ids if _BYTE.fullmatch(token)}
     characters = {character for token in wanted for character in token}
     wanted |= {token for token in old_ids if token.removeprefix("##") in characters}
     kept = np.array(sorted({tokens[token] for token in wanted}), dtype=np.int64)
