@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.fixtures_models import tiny_config
 from tests.fixtures_translate import encoder_folder, make_encoder, unigram  # noqa: F401
+from transformers import AutoModelForSeq2SeqLM
 
 from interlingua.errors import CheckpointError, DataError, RecipeError, RunError
+from interlingua.models.checkpoint import open_tokenizer, save_checkpoint
 from interlingua.models.translator import add_languages, frame, language_ids, pair_encoders, tie_sides
 from interlingua.objectives.mix import Mixture
 from interlingua.objectives.noise import Deletion, LocalShuffle
@@ -52,7 +55,7 @@ def recipe(file, folder, **changes):
 
 def test_twenty_pairs_are_learnt_by_heart(twenty, encoder_folder, tmp_path):  # noqa: F811
     """Real sentences, both ways, by a tiny network: BLEU above 90 on what it was taught, in both languages."""
-    wider = make_encoder(tmp_path / "wider", load_translator_tokenizer(encoder_folder), hidden_size=96,
+    wider = make_encoder(tmp_path / "wider", open_tokenizer(encoder_folder), hidden_size=96,
                          intermediate_size=192, num_hidden_layers=2)  # fmt: skip
     plan = recipe(
         twenty,
@@ -69,12 +72,6 @@ def test_twenty_pairs_are_learnt_by_heart(twenty, encoder_folder, tmp_path):  # 
         assert len(found.texts) == 20
         scores = score_translations(found.texts, [[row[target] for row in rows]], tag, model="m")
         assert scores[0].score.value > 90
-
-
-def load_translator_tokenizer(folder):
-    from interlingua.models.checkpoint import open_tokenizer
-
-    return open_tokenizer(folder)
 
 
 ALL = [
@@ -125,6 +122,24 @@ def test_an_earlier_translator_goes_on(twenty, encoder_folder, tmp_path):  # noq
     table = second.model.encoder.get_input_embeddings().weight
     assert table is second.model.decoder.get_input_embeddings().weight
     assert len(second.tokenizer) == len(first.tokenizer) + 1 == len(table)
+
+
+@pytest.mark.parametrize("family", ["bart", "mbart", "t5", "mt5"])
+def test_encoder_decoders_are_taken_as_they_are(family, twenty, unigram, tmp_path):  # noqa: F811
+    """A random BART, mBART, T5, mT5: learns, and its folder is of its own class with a token a language."""
+    torch.manual_seed(0)
+    fields = {"vocabulary": len(unigram), "pad_token_id": unigram.pad_token_id, "decoder_start_token_id": 0}
+    if "t5" in family:
+        fields["relative_attention_max_distance"] = 64
+    model = AutoModelForSeq2SeqLM.from_config(tiny_config(family, **fields))
+    save_checkpoint(tmp_path / family, model, unigram)
+    seen = []
+    plan = recipe(twenty, tmp_path / family, model={"decoder_layers": None}, train={"steps": 12})
+    train_translator(plan, tmp_path / "run", on_step=lambda p: seen.append(p.losses["translate"]))
+    assert sum(seen[-3:]) < sum(seen[:3])
+    translator = load_translator(tmp_path / "run")
+    assert translator.model.config.model_type == family
+    assert len(translator.translate(["Abraham begat Isaac.", ""], "de", longest=12).texts) == 2
 
 
 @pytest.mark.parametrize("freeze", ["encoder", "embeddings"])
@@ -213,7 +228,7 @@ def test_without_pairs_an_alphabet_is_translated(encoder_folder, tmp_path):  # n
     denoising with back-translation gets most of them right.
     """
     words, noise = 40, 0.3
-    tokenizer = load_translator_tokenizer(encoder_folder)
+    tokenizer = open_tokenizer(encoder_folder)
     model, _ = pair_encoders(encoder_folder, encoder_folder, seed=0, encoder_layers=1, decoder_layers=1)
     add_languages(model, tokenizer, ["de", "en"])
     tie_sides(model, "embeddings")
