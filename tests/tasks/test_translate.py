@@ -123,6 +123,7 @@ def test_pairs_and_held_out_rows(tmp_path):
     )
     assert len(found.pairs) == 7
     assert len(found.dev) == 3
+    assert found.blank == 10
     assert not {p.source for p in found.pairs} & {p.source for p in found.dev}
     assert (found.languages, found.read, found.texts) == (["fi"], ["en"], {})
     pairs = write(tmp_path / "q.tsv", [("a", "b"), ("c", " "), ("d", "e")])

@@ -40,7 +40,7 @@ class TranslationTexts:
         pairs: source and target, in every direction that is learnt.
         texts: by language, each once; empty where no objective learns from texts alone.
         dev: held-out pairs, in every direction that is learnt.
-        blank: rows without text on one side, not used.
+        blank: rows without text in one of the languages, not used.
     """
 
     pairs: list[Pair] = field(default_factory=list)
@@ -93,7 +93,7 @@ def read_texts(data: TranslateDataRecipe, *, alone: bool) -> TranslationTexts:
         found.texts.setdefault(pair.source_lang, []).append(pair.source)
         found.texts.setdefault(pair.target_lang, []).append(pair.target)
     found.texts = {lang: list(dict.fromkeys(texts)) for lang, texts in found.texts.items()}
-    found.blank = report.blank
+    found.blank = report.blank + report.missing
     return found
 
 
@@ -120,6 +120,7 @@ def _read_columns(path: str, languages: Sequence[str], report: ReadReport) -> It
         wanted = [lang for lang in (languages or tuple(row.texts)) if lang in row.texts]
         first, others = wanted[:1], wanted[1:]
         if not others or (languages and first != [languages[0]]):
+            report.missing += 1
             continue
         some = True
         yield [Pair(row.texts[first[0]], row.texts[o], first[0], o, file.name, number) for o in others]
