@@ -20,10 +20,11 @@ import yaml
 from pydantic import ValidationError
 
 from interlingua.errors import RecipeError, nearest
-from interlingua.recipe import ObjectiveRecipe, PretrainRecipe, Recipe
+from interlingua.recipe import PretrainRecipe, Recipe
 from interlingua.recipe_corpus import CorpusRecipe
 from interlingua.recipe_suite import SuiteRecipe
 from interlingua.recipe_transfer import FinetuneRecipe
+from interlingua.recipe_translate import TranslateRecipe
 
 __all__ = ["bundled_recipes", "load_recipe", "recipe_kind", "show_recipe", "to_yaml"]
 
@@ -33,8 +34,9 @@ KINDS: dict[str, type[Recipe]] = {
     "finetune": FinetuneRecipe,
     "corpus": CorpusRecipe,
     "suite": SuiteRecipe,
+    "translate": TranslateRecipe,
 }
-_VERBS = {"corpus": "corpus build", "suite": "evaluate --suite"}
+_VERBS = {"corpus": "corpus build", "suite": "evaluate --suite", "translate": "translate train"}
 
 
 class _Loader(yaml.SafeLoader):
@@ -153,18 +155,18 @@ def _override(tree: dict[str, Any], words: Sequence[str], defaults: Mapping[str,
 def _section(kind: type[Recipe], location: Sequence[str | int]) -> type[Recipe] | None:
     """The recipe class that holds the last key of a location, for the did-you-mean."""
     current: type[Recipe] | None = kind
+    choices: list[type[Recipe]] = []
     for key in location[:-1]:
         if current is None:
             return None
         if isinstance(key, int):
             continue
         field = current.model_fields.get(key)
-        if field is None:
-            by_tag = [c for c in _recipe_types(ObjectiveRecipe) if c.model_fields["type"].default == key]
-            current = by_tag[0] if by_tag else None
+        if field is None:  # what tells the kinds of a list's items apart
+            current = next((c for c in choices if c.model_fields["type"].default == key), None)
             continue
-        inside = list(_recipe_types(field.annotation))
-        current = inside[0] if inside else None
+        choices = list(_recipe_types(field.annotation))
+        current = choices[0] if choices else None
     return current
 
 

@@ -20,6 +20,7 @@ from interlingua.cli.keys import recipe_keys
 from interlingua.recipe import PretrainRecipe, Recipe
 from interlingua.recipe_file import bundled_recipes, load_recipe, recipe_kind
 from interlingua.recipe_transfer import FinetuneRecipe
+from interlingua.recipe_translate import TranslateRecipe
 from interlingua.studies import STUDIES
 
 
@@ -39,7 +40,8 @@ def test_verbs_are_those_of_the_issue() -> None:
     # The lists of the issues, in the order of help.
     wanted = (
         "tour, corpus build, vocab train, vocab report, shards write, shards inspect, pretrain, watch, finetune,"
-        " evaluate, compare, forecast, probe retrieve, retrieve sentences, retrieve bitext, retrieve passages, report,"
+        " evaluate, compare, forecast, probe retrieve, retrieve sentences, retrieve bitext, retrieve passages,"
+        " translate train, translate run, translate score, report,"
         " study list, study run, study report, recipe list, recipe show, recipe check,"
         " bench pretrain, bench embed, bench tune, bench corpus, doctor"
     )
@@ -68,10 +70,12 @@ def test_help_has_an_example_that_parses(path: tuple[str, ...]) -> None:
             load_recipe(name, recipe_kind(name), context.params["overrides"] or ())
 
 
-@pytest.mark.parametrize(("verb", "kind"), [("pretrain", PretrainRecipe), ("finetune", FinetuneRecipe)])
+@pytest.mark.parametrize(
+    ("verb", "kind"), [("pretrain", PretrainRecipe), ("finetune", FinetuneRecipe), ("translate train", TranslateRecipe)]
+)
 def test_help_lists_every_key(verb: str, kind: type[Recipe]) -> None:
     # Oracle: the properties of pydantic's own JSON schema, and what stands in a recipe dumped with its defaults.
-    text = run(verb, "--help").stdout
+    text = run(*verb.split(), "--help").stdout
     schema = kind.model_json_schema()
     names = {name for section in (schema, *schema["$defs"].values()) for name in section.get("properties", {})}
     assert [name for name in names if not re.search(rf"\b{name}[=.]", text)] == []

@@ -22,6 +22,7 @@ from interlingua.cli import (
     shards,
     study,
     tour,
+    translate,
     vocab,
     watch,
 )
@@ -67,6 +68,7 @@ compare.add_to(app)
 forecast.add_to(app)
 app.add_typer(probe.app, name="probe")
 app.add_typer(retrieve.app, name="retrieve")
+app.add_typer(translate.app, name="translate")
 report.add_to(app)
 app.add_typer(study.app, name="study")
 app.add_typer(recipe.app, name="recipe")

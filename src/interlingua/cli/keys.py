@@ -12,7 +12,7 @@ from typing import Any
 
 from interlingua.cli.console import Verb
 
-__all__ = ["CorpusVerb", "FinetuneVerb", "PretrainVerb", "recipe_keys"]
+__all__ = ["CorpusVerb", "FinetuneVerb", "PretrainVerb", "TranslateVerb", "recipe_keys"]
 
 
 def _sections(annotation: Any) -> list[Any]:
@@ -82,3 +82,9 @@ class CorpusVerb(_RecipeVerb):
     """A verb that takes a corpus recipe."""
 
     recipe_kind = "corpus"
+
+
+class TranslateVerb(_RecipeVerb):
+    """A verb that takes a translation recipe."""
+
+    recipe_kind = "translate"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +147,7 @@ def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def open_checkpoint(
-    path: Path, auto_class: Any, *, families: Iterable[str] | None = None, **config: Any
+    path: Path, auto_class: Any, *, families: Iterable[str] | None = None, fresh: Sequence[str] = (), **config: Any
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Open a local checkpoint as a given auto class.
 
@@ -155,6 +155,7 @@ def open_checkpoint(
         path: a Hugging Face folder, or a run folder (its best checkpoint is taken).
         auto_class: e.g. ``transformers.AutoModelForMaskedLM``.
         families: model types that will do; any if None.
+        fresh: parts of names of weights that the file may lack, besides a head.
         config: config fields to set, e.g. ``num_labels=7``.
 
     Raises:
@@ -182,7 +183,8 @@ def open_checkpoint(
     with _damaged(folder), _quiet():
         model, report = auto_class.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **config)
     body = "" if model.base_model is model else f"{model.base_model_prefix}."
-    missing = [k for k in report["missing_keys"] if k.startswith(body) and not any(head in k for head in HEADS)]
+    lacking = (*HEADS, *fresh)
+    missing = [k for k in report["missing_keys"] if k.startswith(body) and not any(part in k for part in lacking)]
     if missing:
         raise CheckpointError(
             f"{len(missing)} weights of the network are not in the file, first {sorted(missing)[0]!r}",

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from interlingua.shards.stream import Layout
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["Denoising", "Seq2SeqTargets"]
+__all__ = ["Denoising", "Seq2SeqTargets", "padded"]
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,10 @@ class Seq2SeqTargets(Targets):
     labels_SY: Tensor
     languages_S: Tensor
 
-    def select(self, texts: Tensor) -> Seq2SeqTargets:
+    def select(self, texts: Tensor) -> Self:
         """Some of the texts, by index."""
-        labels_SY = self.labels_SY[texts]
-        return Seq2SeqTargets(
-            int((labels_SY >= 0).sum()),
-            self.source_SX[texts],
-            self.mask_SX[texts],
-            self.decoder_SY[texts],
-            labels_SY,
-            self.languages_S[texts],
-        )
+        kept = {f.name: v[texts] for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}
+        return replace(self, count=int((kept["labels_SY"] >= 0).sum()), **kept)
 
 
 class Denoising:
@@ -110,10 +103,10 @@ class Denoising:
             own = order[begin:end]
             languages[number] = batch.languages_BL.numpy().reshape(-1)[own[0]] if len(own) else 0
             pairs.append(self._damage(tokens[own], starts[own], generator))
-        source_SX = _padded([source for source, _ in pairs], self.pad_id)
-        labels_SY = _padded([target for _, target in pairs], IGNORED)
-        decoder_SY = _padded([np.append([self.start_id], target[:-1]) for _, target in pairs], self.pad_id)
-        mask_SX = _padded([np.ones(len(source), dtype=np.int64) for source, _ in pairs], 0).bool()
+        source_SX = padded([source for source, _ in pairs], self.pad_id)
+        labels_SY = padded([target for _, target in pairs], IGNORED)
+        decoder_SY = padded([np.append([self.start_id], target[:-1]) for _, target in pairs], self.pad_id)
+        mask_SX = padded([np.ones(len(source), dtype=np.int64) for source, _ in pairs], 0).bool()
         count = int((labels_SY >= 0).sum())
         return Seq2SeqTargets(count, source_SX, mask_SX, decoder_SY, labels_SY, torch.from_numpy(languages))
 
@@ -129,7 +122,8 @@ class Denoising:
         return Loss(total, targets.count, each_N, languages_SY[targets.labels_SY >= 0])
 
 
-def _padded(rows: Sequence[np.ndarray], fill: int) -> Tensor:
+def padded(rows: Sequence[np.ndarray], fill: int) -> Tensor:
+    """Ids of several lengths as an int64 matrix."""
     out = np.full((len(rows), max(map(len, rows), default=0)), fill, dtype=np.int64)
     for row, values in zip(out, rows, strict=True):
         row[: len(values)] = values

@@ -5,7 +5,8 @@ for the T5 family also the target. Decision: every noise is a small frozen datac
 can compose those of BART in any order; those of T5 define their own target and stand alone.
 
 Sources: BART, Lewis et al. 2020 (arXiv 1910.13461) section 2.2, mBART, Liu et al. 2020 (arXiv 2001.08210); T5, Raffel
-et al. 2020 (arXiv 1910.10683) section 3.3, mT5, Xue et al. 2021 (arXiv 2010.11934).
+et al. 2020 (arXiv 1910.10683) section 3.3, mT5, Xue et al. 2021 (arXiv 2010.11934); words moved a little: Lample et al.
+2018 (arXiv 1711.00043) section 2.3.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "Deshuffling",
     "DroppedSpans",
     "Infilling",
+    "LocalShuffle",
     "Noise",
     "PrefixLM",
     "Recasting",
@@ -163,6 +165,27 @@ class Rotation:
         """Rotate."""
         first = int(chance.integers(max(1, len(ids))))
         return np.roll(ids, -first), np.roll(starts, -first)
+
+
+@dataclass(frozen=True)
+class LocalShuffle:
+    """Words change places with their neighbours: sorted by their place and a random number from 0 to ``reach``.
+
+    Attributes:
+        reach: a word moves by fewer places than this.
+    """
+
+    reach: float = 3.0
+
+    def __call__(self, ids: Ids, starts: Starts, chance: np.random.Generator) -> tuple[Ids, Starts]:
+        """Shuffle the words, each with all its tokens."""
+        bounds = starts.copy()
+        bounds[:1] = True  # what stands before the first word counts as one
+        word_of_token = np.cumsum(bounds) - 1
+        words = int(bounds.sum())
+        keys = np.arange(words) + chance.random(words) * self.reach
+        order = np.argsort(keys[word_of_token], kind="stable")
+        return ids[order], starts[order]
 
 
 def noise_spans(length: int, rate: float, mean: float, chance: np.random.Generator) -> list[tuple[int, int]]:
