@@ -10,16 +10,15 @@ question counts as wrong.
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from interlingua.errors import DataError
 from interlingua.languages import canonical
+from interlingua.tasks.questions import read_questions
 from interlingua.text.documents import json_rows, table_cells
-from interlingua.text.lines import ReadReport, file_kind, nfc, opened
+from interlingua.text.lines import ReadReport, nfc
 
 __all__ = ["PassageSet", "question_passages", "read_beir"]
 
@@ -117,10 +116,9 @@ def question_passages(questions: Path, *, language: str, passages: Path | None =
         DataError: unreadable, an id twice, or no id in common.
         LanguageError: an unknown tag.
     """
-    asked = dict(_questions(questions))
-    contexts = {
-        name: context for name, (_, context) in (asked if passages is None else dict(_questions(passages))).items()
-    }
+    asked = dict(_questions(questions, language))
+    answering = asked if passages is None else dict(_questions(passages, language))
+    contexts = {name: context for name, (_, context) in answering.items()}
     if not asked.keys() & contexts.keys():
         raise DataError(
             f"no id of {questions.name!r} is in {str(passages)!r}",
@@ -137,40 +135,11 @@ def question_passages(questions: Path, *, language: str, passages: Path | None =
     )
 
 
-def _questions(file: Path) -> Iterator[tuple[str, tuple[str, str]]]:
+def _questions(file: Path, language: str) -> Iterator[tuple[str, tuple[str, str]]]:
     seen: set[str] = set()
-    rows = _squad(file) if file_kind(file) == ".json" else json_rows(file, ReadReport(), "raise")
-    for number, row in rows:
-        values = [row.get(name) for name in ("id", "question", "context")]
-        name, question, context = (nfc(value) if isinstance(value, str) else "" for value in values)
-        where = f"{file}, row {number}"
-        if not name or not question or not context:
-            raise DataError(
-                f"id {values[0]!r}, question {str(values[1])[:40]!r}, context {str(values[2])[:40]!r}",
-                expected="three strings with text",
-                where=where,
-            )
-        if name in seen:
-            raise DataError(f"the id {name!r} twice", expected="an id for each question", where=where)
-        seen.add(name)
-        yield name, (question, context)
-    if not seen:
-        raise DataError(f"no questions in {file.name!r}", expected="at least one", where=str(file))
-
-
-def _squad(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    number = 0
-    try:
-        with opened(file) as stream:
-            document = json.load(stream)
-        for article in document["data"]:
-            for paragraph in article["paragraphs"]:
-                for entry in paragraph["qas"]:
-                    number += 1
-                    yield number, {**entry, "context": paragraph["context"]}
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"not SQuAD's layout after question {number}: {error}",
-            expected='{"data": [{"paragraphs": [{"context", "qas": [{"id", "question"}]}]}]}',
-            where=str(file),
-        ) from error
+    # Where the answers stand is of no concern here.
+    for question in read_questions(file, lang=language, bad_answers="repair"):
+        if question.id in seen:
+            raise DataError(f"the id {question.id!r} twice", expected="an id for each question", where=question.where)
+        seen.add(question.id)
+        yield question.id, (nfc(question.question), nfc(question.context))

@@ -159,7 +159,7 @@ def _checked(
     row: Mapping[str, Any], where: str, lang: str | None, lang_pair: str | None, bad_answers: BadAnswers
 ) -> Question:
     for name in ("id", "question", "context"):
-        if not isinstance(row.get(name), (str, int)) or row[name] == "":
+        if not isinstance(row.get(name), (str, int)) or not str(row[name]).strip():
             raise DataError(f"{name} = {row.get(name)!r}", expected="id, question and context with text", where=where)
     asked = row.get("question_lang") or row.get("lang") or lang
     if not asked:
