@@ -15,6 +15,7 @@ from transformers import AutoModelForSequenceClassification
 
 from interlingua.errors import DataError, LabelError, LanguageError
 from interlingua.models.head import pooled_states, sequence_logits
+from interlingua.recipe_transfer import LabelledFile, TaskRecipe
 from interlingua.tasks import Classify, Encoded, TextExample, read_text_examples
 
 LABELS = ("a", "b", "c")
@@ -155,3 +156,24 @@ def test_cut_examples_are_counted(hf_tokenizer: Any) -> None:
     encoded, cut = Classify(LABELS).encode(texts, hf_tokenizer, max_length=12)
     assert cut == 2
     assert [len(e.tokens) for e in encoded][1:] == [12, 12]
+
+
+def test_two_texts_in_two_languages(tmp_path: Path) -> None:
+    """First texts of one file with second texts of a parallel one; files that are not parallel."""
+    header = "label\ta\tb\n"
+    (tmp_path / "en.tsv").write_text(header + "yes\tone\ttwo\nno\tthree\tfour\n", encoding="utf-8")
+    (tmp_path / "de.tsv").write_text(header + "yes\teins\tzwei\nno\tdrei\tvier\n", encoding="utf-8")
+    recipe = TaskRecipe(text="a", text_pair="b")
+    file = LabelledFile(path=tmp_path / "en.tsv", lang="en", path_pair=tmp_path / "de.tsv", lang_pair="de")
+    found = Classify.read(recipe, file)
+    assert [(e.text, e.text_pair, e.label, e.lang) for e in found] == [
+        ("one", "zwei", "yes", "en/de"), ("three", "vier", "no", "en/de"),
+    ]  # fmt: skip
+    alone = Classify.read(recipe, LabelledFile(path=tmp_path / "en.tsv", lang="en", lang_pair="deu"))
+    assert [(e.text_pair, e.lang) for e in alone] == [("two", "en/de"), ("four", "en/de")]
+    (tmp_path / "de.tsv").write_text(header + "yes\teins\tzwei\n", encoding="utf-8")
+    with pytest.raises(DataError, match="2 and 1 rows"):
+        Classify.read(recipe, file)
+    (tmp_path / "de.tsv").write_text(header + "no\teins\tzwei\nno\tdrei\tvier\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"labels 'yes' and 'no'(?s:.*)en.tsv, line 2; (?s:.*)de.tsv, line 2"):
+        Classify.read(recipe, file)

@@ -14,12 +14,12 @@ import torch
 from tests.fixtures_models import BEGIN, ENCODERS, END, tiny_config
 from transformers import AlbertConfig, AlbertModel, AutoModel
 
-from interlingua.errors import CheckpointError, LabelError, RecipeError
+from interlingua.errors import CheckpointError, LabelError, LanguageError, RecipeError
 from interlingua.models.checkpoint import save_checkpoint
 from interlingua.models.encoder import Encoder
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile, TaskRecipe, TuneRecipe
 from interlingua.tasks import TaggedSentence, TextExample
-from interlingua.transfer.finetune import build_task, finetune, open_tuned, save_tuned
+from interlingua.transfer.finetune import build_task, finetune, open_tuned, read_examples, save_tuned
 from interlingua.transfer.freezing import freeze
 from interlingua.transfer.heads import new_head
 from interlingua.transfer.tune import tune_once
@@ -229,3 +229,49 @@ def test_bad_tasks_are_refused(tmp_path: Path) -> None:
         finetune(FinetuneRecipe(), tmp_path / "run")
     with pytest.raises(CheckpointError, match="not a tuned model"):
         open_tuned(tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{}, {"select": "source-dev"}, {"method": "lora"}, {"mixout": 0.5, "dropout": 0.1}])
+def test_a_tuning_that_was_cut_off_ends_with_the_same_weights(
+    changes: dict[str, Any], hf_tokenizer: Any, texts: list[TextExample], tmp_path: Path
+) -> None:
+    """Interrupted in the second epoch, run again: bit for bit the weights of one go, and no checkpoint left."""
+    encoder = tiny_encoder("bert", hf_tokenizer)
+    save_checkpoint(tmp_path / "model", encoder.model, hf_tokenizer)
+    rows = [e for e in texts if e.lang == "en"]
+    for name, chosen in (("train", rows[:32]), ("dev", rows[32:])):
+        body = "".join(f"{e.text}\t{e.label}\n" for e in chosen)
+        (tmp_path / f"{name}.tsv").write_text("text\tlabel\n" + body, encoding="utf-8")
+    files = {name: (LabelledFile(path=tmp_path / f"{name}.tsv", lang="en"),) for name in ("train", "dev")}
+    tune = TUNE.model_copy(update={"epochs": 3, "save_every": 3, **changes})
+    recipe = FinetuneRecipe(model=str(tmp_path / "model"), task=TaskRecipe(**files), tune=tune)
+    (whole,) = finetune(recipe, tmp_path / "whole")
+
+    def cut(_seed: int, progress: Any) -> None:
+        if progress.step == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(recipe, tmp_path / "cut", on_step=cut)
+    steps: list[int] = []
+    (again,) = finetune(recipe, tmp_path / "cut", on_step=lambda _seed, p: steps.append(p.step))
+    assert steps[0] == 7, "taken up behind the checkpoint of step 6"
+    assert again.selection == whole.selection
+    for (name, a), (_, b) in zip(whole.model.named_parameters(), again.model.named_parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert not (tmp_path / "cut/training/seed-0/checkpoints").exists()
+
+
+def test_languages_and_part_of_a_file(tmp_path: Path) -> None:
+    """Some languages of a file that holds many; so many rows, evenly spread; a language that is not there."""
+    rows = [(lang, str(i), "ab"[i % 2]) for lang in ("en", "de", "sw") for i in range(10)]
+    file = tmp_path / "a.tsv"
+    file.write_text("lang\ttext\tlabel\n" + "".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
+    recipe = TaskRecipe()
+    found = read_examples(recipe, [LabelledFile(path=file, languages=("de", "sw"))])
+    assert [e.lang for e in found] == ["de"] * 10 + ["sw"] * 10
+    part = read_examples(recipe, [LabelledFile(path=file, languages=("de",), limit=4)])
+    assert [e.text for e in part] == ["0", "2", "5", "7"]
+    assert len(read_examples(recipe, [LabelledFile(path=file, limit=99)])) == 30
+    with pytest.raises(LanguageError, match=r"no example in fr(?s:.*)de, en, sw"):
+        read_examples(recipe, [LabelledFile(path=file, languages=("fr", "en"))])
