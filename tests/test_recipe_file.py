@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from interlingua.errors import LanguageError, RecipeError
 from interlingua.recipe import (
     ContrastRecipe,
-    FinetuneRecipe,
     MLMRecipe,
     ModelRecipe,
     PretrainRecipe,
@@ -20,6 +19,7 @@ from interlingua.recipe import (
     TrainRecipe,
 )
 from interlingua.recipe_file import bundled_recipes, load_recipe, recipe_kind, show_recipe, to_yaml
+from interlingua.recipe_transfer import FinetuneRecipe
 
 FULL = """
 kind: pretrain

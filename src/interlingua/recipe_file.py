@@ -21,14 +21,22 @@ from pydantic import ValidationError
 
 from interlingua.errors import RecipeError, nearest
 from interlingua.recipe import ObjectiveRecipe, PretrainRecipe, Recipe
+from interlingua.recipe_continual import ContinualRecipe
 from interlingua.recipe_corpus import CorpusRecipe
+from interlingua.recipe_multitask import MultitaskRecipe
 from interlingua.recipe_transfer import FinetuneRecipe
 
 __all__ = ["bundled_recipes", "load_recipe", "recipe_kind", "show_recipe", "to_yaml"]
 
 R = TypeVar("R", bound=Recipe)
-KINDS: dict[str, type[Recipe]] = {"pretrain": PretrainRecipe, "finetune": FinetuneRecipe, "corpus": CorpusRecipe}
-_VERBS = {"corpus": "corpus build"}
+KINDS: dict[str, type[Recipe]] = {
+    "pretrain": PretrainRecipe,
+    "finetune": FinetuneRecipe,
+    "multitask": MultitaskRecipe,
+    "continual": ContinualRecipe,
+    "corpus": CorpusRecipe,
+}
+_VERBS = {"corpus": "corpus build", "multitask": "finetune"}
 
 
 class _Loader(yaml.SafeLoader):

@@ -8,6 +8,7 @@ import typer
 
 from interlingua.cli import (
     bench,
+    continual,
     corpus,
     doctor,
     evaluate,
@@ -61,6 +62,7 @@ app.add_typer(shards.app, name="shards")
 pretrain.add_to(app)
 watch.add_to(app)
 finetune.add_to(app)
+continual.add_to(app)
 evaluate.add_to(app)
 forecast.add_to(app)
 app.add_typer(probe.app, name="probe")
