@@ -344,6 +344,7 @@ def test_measures_by_hand() -> None:
         ({"steps": (StepRecipe(langs=("fr",)),)}, "without train examples"),
         ({"steps": (StepRecipe(langs=("en",)), StepRecipe(langs=("en",)))}, "two steps named 'en'"),
         ({"tune": TuneRecipe(method="lora")}, "'lora'"),
+        ({"tune": TuneRecipe(l2_sp=1)}, "tune.l2_sp"),
     ],
 )
 def test_streams_that_cannot_run(changes: dict[str, Any], text: str, topics: TaskRecipe, tmp_path: Path) -> None:

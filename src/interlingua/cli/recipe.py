@@ -30,7 +30,7 @@ def list_recipes(as_json: JSON = False, debug: Debug = False) -> Answer:
 
     rows = [{"name": n, "kind": _kind(recipe_kind(n)), "about": about} for n, about in bundled_recipes().items()]
     width = max(len(row["name"]) for row in rows)
-    lines = [f"{row['name']:<{width}}  {row['kind']:<8}  {row['about']}" for row in rows]
+    lines = [f"{row['name']:<{width}}  {row['kind']:<9}  {row['about']}" for row in rows]
     return Answer(rows, [*lines, "", "interlingua recipe show NAME > my.yaml   writes one with every key explained"])
 
 

@@ -85,6 +85,11 @@ def label_differences(examples: Sequence[Any], *, key: str = "task.mapping") -> 
     for label in sorted({label for counted in counts.values() for label in counted}):
         missing = [lang for lang, counted in counts.items() if label not in counted]
         if missing:
-            there = ", ".join(f"{counted[label]:,} in {lang}" for lang, counted in counts.items() if label in counted)
-            lines.append(f"label {label!r}: {there}; none in {', '.join(missing)}")
+            there = [f"{counted[label]:,} in {lang}" for lang, counted in counts.items() if label in counted]
+            lines.append(f"label {label!r}: {_some(there)}; none in {_some(missing)}")
     return [*lines, f"{key}: FILE with lines old<TAB>new merges labels"] if lines else []
+
+
+def _some(words: Sequence[str], most: int = 6) -> str:
+    """Words in a row, the later of many counted only."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")

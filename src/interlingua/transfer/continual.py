@@ -2,9 +2,9 @@
 
 In: a recipe of kind ``continual``. Out: after every step the scores of all steps' tests, also of those to come, in
 ``scores.jsonl``; at the end folders ``TASK/seed-N`` that plain ``transformers`` opens. Decisions: every task has one
-head from the start, over the labels of all its languages, so a step in another language goes on with the head of the
-first; a step that is finished is not taught again, and what a later one needs of it is a network, what mattered in it
-(EWC), and a buffer that follows from seed and files. Price: new labels cannot come with a later step.
+head from the start, so a step in another language goes on with the head of the first; a step that is finished is not
+taught again, and what a later one needs of it is a network, what mattered in it (EWC), and a buffer that follows from
+seed and files. Price: a network a task on the disk after every step.
 """
 
 from __future__ import annotations
@@ -17,68 +17,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlingua.errors import RecipeError
-from interlingua.recipe_continual import ContinualRecipe, RetainRecipe, StepRecipe
+from interlingua.recipe_continual import ContinualRecipe, RetainRecipe
 from interlingua.recipe_file import to_yaml
 from interlingua.recipe_transfer import TuneRecipe
 from interlingua.run import Run, atomic_folder
 from interlingua.scores import Score, append_scores, read_scores
-from interlingua.transfer.finetune import EXECUTION, build_task, open_tuned, read_examples, save_tuned
+from interlingua.transfer.finetune import EXECUTION, open_tuned, save_tuned
 from interlingua.transfer.methods import RATES
 from interlingua.transfer.multitask import write_single_recipes
+from interlingua.transfer.stream import Step, Stream, plan_stream
 from interlingua.transfer.tune import forget_checkpoints
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from interlingua.models.encoder import Encoder
-    from interlingua.tasks import Encoded, Example, Task
+    from interlingua.tasks import Encoded, Example
     from interlingua.train.loop import Progress
     from interlingua.transfer.retain import Buffer
     from interlingua.transfer.shared import Headed
 
-__all__ = ["Step", "Stream", "continual", "plan_stream"]
-
-
-@dataclass(frozen=True)
-class Step:
-    """What is taught at once.
-
-    Attributes:
-        name: shown in the matrix, and the split in rows of scores.
-        task: number of its task.
-        train: what is taught.
-        dev: for choosing the epoch.
-        test: what is scored after every step.
-    """
-
-    name: str
-    task: int
-    train: Sequence[Example]
-    dev: Sequence[Example]
-    test: Sequence[Example]
-
-
-@dataclass(frozen=True)
-class Stream:
-    """All steps, with the tasks that they are of.
-
-    Attributes:
-        tasks: one head each.
-        steps: in their order.
-    """
-
-    tasks: Sequence[Task]
-    steps: Sequence[Step]
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the steps."""
-        return [step.name for step in self.steps]
-
-    @property
-    def metrics(self) -> dict[str, str]:
-        """The main metric of every step."""
-        return {step.name: self.tasks[step.task].metric for step in self.steps}
+__all__ = ["continual"]
 
 
 @dataclass
@@ -89,58 +48,6 @@ class _State:
     done: int = 0
     fisher: dict[str, Tensor] = field(default_factory=dict)
     selection: str = ""
-
-
-def plan_stream(recipe: ContinualRecipe, say: Callable[[str], None] = lambda text: None) -> Stream:
-    """Read all files of a recipe and lay out its steps.
-
-    Raises:
-        DataError, LabelError: of the files.
-        RecipeError: a step of an unknown task, or one without examples to teach or to test.
-    """
-    from interlingua.tasks.labels import label_differences
-    from interlingua.transfer.shared import check_tasks
-
-    check_tasks(recipe.tasks)
-    names = [task.name for task in recipe.tasks]
-    parts = [
-        {part: read_examples(task, getattr(task, part)) for part in ("train", "dev", "test")} for task in recipe.tasks
-    ]
-    wanted = recipe.steps or [
-        StepRecipe(task=name, langs=(lang,))
-        for name, found in zip(names, parts, strict=True)
-        for lang in dict.fromkeys(e.lang for e in found["train"])
-    ]
-    steps: list[Step] = []
-    for place, one in enumerate(wanted):
-        if one.task and one.task not in names:
-            raise RecipeError(
-                f"a step of task {one.task!r}", expected=f"one of {', '.join(names)}", where=f"steps.{place}.task"
-            )
-        number = names.index(one.task) if one.task else 0
-        own = {
-            part: [e for e in examples if not one.langs or e.lang in one.langs]
-            for part, examples in parts[number].items()
-        }
-        name = one.name or "+".join(dict.fromkeys(e.lang for e in own["train"])) or "+".join(one.langs)
-        name = f"{names[number]}/{name}" if len(names) > 1 and not one.name else name
-        for part in ("train", "test"):
-            if not own[part]:
-                raise RecipeError(
-                    f"step {name!r} without {part} examples",
-                    expected=f"files of its language(s) in tasks.{number}.{part}",
-                    where=f"steps.{place}",
-                )
-        if name in [step.name for step in steps]:
-            raise RecipeError(f"two steps named {name!r}", expected="a name: for each", where=f"steps.{place}.name")
-        steps.append(Step(name, number, own["train"], own["dev"], own["test"]))
-    tasks = [build_task(task, found["train"]) for task, found in zip(recipe.tasks, parts, strict=True)]
-    for number, (task, found) in enumerate(zip(tasks, parts, strict=True)):
-        say(f"task {task.name}: {len(task.labels)} labels; steps "
-            + ", ".join(f"{s.name} ({len(s.train):,} examples)" for s in steps if s.task == number))  # fmt: skip
-        for line in label_differences(found["train"], key=f"tasks.{number}.mapping"):
-            say(line)
-    return Stream(tasks, steps)
 
 
 def continual(
@@ -170,6 +77,9 @@ def continual(
     from interlingua.transfer.shared import check_tuning
 
     check_tuning(recipe.tune)
+    if recipe.tune.l2_sp:
+        raise RecipeError("tune.l2_sp in a stream", expected="retain.l2_sp, towards the weights before each step",
+                          where="tune.l2_sp")  # fmt: skip
     out = out or Path("runs") / recipe.name
     with Run(out, to_yaml(recipe), execution=EXECUTION):
         stream = plan_stream(recipe, say)

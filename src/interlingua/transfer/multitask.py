@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,19 +31,19 @@ if TYPE_CHECKING:
 __all__ = ["TaskExamples", "multitask", "teach_together", "write_single_recipes"]
 
 
+@dataclass(frozen=True)
 class TaskExamples:
     """A task with its examples.
 
-    Args:
+    Attributes:
         task: labels and metric.
         train: what is taught.
         dev: for choosing the epoch.
     """
 
-    def __init__(self, task: Task, train: Sequence[Example], dev: Sequence[Example] = ()) -> None:
-        self.task = task
-        self.train = train
-        self.dev = dev
+    task: Task
+    train: Sequence[Example]
+    dev: Sequence[Example] = ()
 
 
 def multitask(
