@@ -17,7 +17,8 @@ ROOT = Path(importlib.util.find_spec("interlingua").origin).parent
 #: Floors of the design: a module imports from its own floor and those below it.
 FLOORS = {
     "errors": 0, "languages": 0, "batch": 0, "recipe": 0, "recipe_file": 0, "recipe_corpus": 0,
-    "recipe_suite": 0, "recipe_transfer": 0, "recipe_translate": 0, "run": 0, "data": 0, "scores": 0,
+    "recipe_continual": 0, "recipe_multitask": 0, "recipe_suite": 0, "recipe_transfer": 0, "recipe_translate": 0,
+    "run": 0, "data": 0, "scores": 0,
     "text": 1,
     "vocab": 2, "models": 2,
     "shards": 3, "objectives": 3, "probe": 3, "corpus": 3,
@@ -30,7 +31,8 @@ FLOORS = {
 }  # fmt: skip
 #: Modules that need no torch, and must not load it.
 LIGHT = ("interlingua", "interlingua.errors", "interlingua.languages", "interlingua.recipe",
-         "interlingua.recipe_file", "interlingua.recipe_transfer", "interlingua.recipe_translate", "interlingua.run",
+         "interlingua.recipe_file", "interlingua.recipe_transfer", "interlingua.recipe_translate",
+         "interlingua.recipe_multitask", "interlingua.recipe_continual", "interlingua.recipe_suite", "interlingua.run",
          "interlingua.text", "interlingua.vocab", "interlingua.corpus", "interlingua.prepare",
          "interlingua.pretrain", "interlingua.translate")  # fmt: skip
 

@@ -21,7 +21,9 @@ from pydantic import ValidationError
 
 from interlingua.errors import RecipeError, nearest
 from interlingua.recipe import PretrainRecipe, Recipe
+from interlingua.recipe_continual import ContinualRecipe
 from interlingua.recipe_corpus import CorpusRecipe
+from interlingua.recipe_multitask import MultitaskRecipe
 from interlingua.recipe_suite import SuiteRecipe
 from interlingua.recipe_transfer import FinetuneRecipe
 from interlingua.recipe_translate import TranslateRecipe
@@ -32,11 +34,18 @@ R = TypeVar("R", bound=Recipe)
 KINDS: dict[str, type[Recipe]] = {
     "pretrain": PretrainRecipe,
     "finetune": FinetuneRecipe,
+    "multitask": MultitaskRecipe,
+    "continual": ContinualRecipe,
     "corpus": CorpusRecipe,
     "suite": SuiteRecipe,
     "translate": TranslateRecipe,
 }
-_VERBS = {"corpus": "corpus build", "suite": "evaluate --suite", "translate": "translate train"}
+_VERBS = {
+    "corpus": "corpus build",
+    "multitask": "finetune",
+    "suite": "evaluate --suite",
+    "translate": "translate train",
+}
 
 
 class _Loader(yaml.SafeLoader):

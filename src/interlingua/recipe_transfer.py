@@ -43,6 +43,9 @@ class LabelledFile(Recipe):
     def _canonical_languages(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(canonical(tag) for tag in tags)
 
+    mapping: Path | None = None
+    """classify, tag: other names for this file's labels, a line `old<TAB>new` each; before those of the task."""
+
     @field_validator("lang", "lang_pair")
     @classmethod
     def _canonical(cls, tag: str | None) -> str | None:
@@ -87,6 +90,8 @@ class TaskRecipe(Recipe):
     bad_answers: Literal["stop", "repair", "drop"] = "stop"
     """span: an answer that is not where the file says. stop: refuse the file; repair: move it to the nearest place
     where its text stands; drop: leave it out. Both are counted."""
+    mapping: Path | None = None
+    """classify, tag: other names for the labels of all files, a line `old<TAB>new` each; entities by their type."""
     metric: Literal["accuracy", "macro_f1", "span_f1", "f1", "em"] | None = None
     """Main metric; by default accuracy, span_f1 for iob2, and f1 for span."""
 

@@ -18,6 +18,7 @@ from tests.fixtures_cli import command, run
 from interlingua.cli.app import app
 from interlingua.cli.keys import recipe_keys
 from interlingua.recipe import PretrainRecipe, Recipe
+from interlingua.recipe_continual import ContinualRecipe
 from interlingua.recipe_file import bundled_recipes, load_recipe, recipe_kind
 from interlingua.recipe_transfer import FinetuneRecipe
 from interlingua.recipe_translate import TranslateRecipe
@@ -40,8 +41,8 @@ def test_verbs_are_those_of_the_issue() -> None:
     # The lists of the issues, in the order of help.
     wanted = (
         "tour, corpus build, vocab train, vocab report, shards write, shards inspect, pretrain, watch, finetune,"
-        " evaluate, compare, forecast, probe retrieve, retrieve sentences, retrieve bitext, retrieve passages,"
-        " translate train, translate run, translate score, report,"
+        " continual, evaluate, compare, forecast, probe retrieve, retrieve sentences, retrieve bitext,"
+        " retrieve passages, translate train, translate run, translate score, report,"
         " study list, study run, study report, recipe list, recipe show, recipe check,"
         " bench pretrain, bench embed, bench tune, bench corpus, doctor"
     )
@@ -71,7 +72,13 @@ def test_help_has_an_example_that_parses(path: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("verb", "kind"), [("pretrain", PretrainRecipe), ("finetune", FinetuneRecipe), ("translate train", TranslateRecipe)]
+    ("verb", "kind"),
+    [
+        ("pretrain", PretrainRecipe),
+        ("finetune", FinetuneRecipe),
+        ("continual", ContinualRecipe),
+        ("translate train", TranslateRecipe),
+    ],
 )
 def test_help_lists_every_key(verb: str, kind: type[Recipe]) -> None:
     # Oracle: the properties of pydantic's own JSON schema, and what stands in a recipe dumped with its defaults.

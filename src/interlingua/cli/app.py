@@ -9,6 +9,7 @@ import typer
 from interlingua.cli import (
     bench,
     compare,
+    continual,
     corpus,
     doctor,
     evaluate,
@@ -63,6 +64,7 @@ app.add_typer(shards.app, name="shards")
 pretrain.add_to(app)
 watch.add_to(app)
 finetune.add_to(app)
+continual.add_to(app)
 evaluate.add_to(app)
 compare.add_to(app)
 forecast.add_to(app)

@@ -40,8 +40,8 @@ Overrides = Annotated[
 ]
 
 VERBS = (
-    "tour", "corpus", "vocab", "shards", "pretrain", "watch", "finetune", "evaluate", "compare", "forecast", "probe",
-    "retrieve", "translate", "report", "study", "recipe", "bench", "doctor",
+    "tour", "corpus", "vocab", "shards", "pretrain", "watch", "finetune", "continual", "evaluate", "compare",
+    "forecast", "probe", "retrieve", "translate", "report", "study", "recipe", "bench", "doctor",
 )  # fmt: skip
 _EXAMPLE = "\nExample:\n"
 # Tables that go to a file or a pipe are not squeezed into the 80 columns of a terminal that is not there.

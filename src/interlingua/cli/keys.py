@@ -12,7 +12,7 @@ from typing import Any
 
 from interlingua.cli.console import Verb
 
-__all__ = ["CorpusVerb", "FinetuneVerb", "PretrainVerb", "TranslateVerb", "recipe_keys"]
+__all__ = ["ContinualVerb", "CorpusVerb", "FinetuneVerb", "PretrainVerb", "TranslateVerb", "recipe_keys"]
 
 
 def _sections(annotation: Any) -> list[Any]:
@@ -76,6 +76,12 @@ class FinetuneVerb(_RecipeVerb):
     """A verb that takes a tuning recipe."""
 
     recipe_kind = "finetune"
+
+
+class ContinualVerb(_RecipeVerb):
+    """A verb that takes a recipe of a stream."""
+
+    recipe_kind = "continual"
 
 
 class CorpusVerb(_RecipeVerb):

@@ -12,6 +12,7 @@ from interlingua.cli.console import JSON, Answer, Debug, Overrides, RecipeName, 
 
 if TYPE_CHECKING:
     from interlingua.recipe import PretrainRecipe, Recipe
+    from interlingua.recipe_transfer import TaskRecipe
 
 __all__ = ["app"]
 
@@ -29,7 +30,7 @@ def list_recipes(as_json: JSON = False, debug: Debug = False) -> Answer:
 
     rows = [{"name": n, "kind": _kind(recipe_kind(n)), "about": about} for n, about in bundled_recipes().items()]
     width = max(len(row["name"]) for row in rows)
-    lines = [f"{row['name']:<{width}}  {row['kind']:<8}  {row['about']}" for row in rows]
+    lines = [f"{row['name']:<{width}}  {row['kind']:<9}  {row['about']}" for row in rows]
     return Answer(rows, [*lines, "", "interlingua recipe show NAME > my.yaml   writes one with every key explained"])
 
 
@@ -74,11 +75,11 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     if isinstance(recipe, PretrainRecipe):
         check_pretrain(recipe)
         _check_finished(recipe)
-    elif isinstance(recipe, FinetuneRecipe) and not recipe.task.train:
+    elif not (tasks := _tasks(recipe)) or not all(task.train for task in tasks):
         raise RecipeError(
             "a task without training files",
             expected="task.train: [{path: FILE, lang: TAG}]",
-            where="task.train",
+            where="task.train" if isinstance(recipe, FinetuneRecipe) else "tasks",
             next_step=f"interlingua recipe show {name} > my.yaml, and fill in the files",
         )
     files = _files(recipe)
@@ -119,7 +120,6 @@ def _kind(kind: type[Recipe]) -> str:
 def _files(recipe: Recipe) -> list[Path]:
     """All files that a recipe reads."""
     from interlingua.recipe import PretrainRecipe
-    from interlingua.recipe_transfer import FinetuneRecipe
 
     if isinstance(recipe, PretrainRecipe):
         data = recipe.data
@@ -127,5 +127,17 @@ def _files(recipe: Recipe) -> list[Path]:
             return []
         targets = [pair.target_path for pair in data.pairs if pair.target_path]
         return [*(text.path for text in data.texts), *(pair.path for pair in data.pairs), *targets, *data.parallel]
-    assert isinstance(recipe, FinetuneRecipe)
-    return [file.path for file in (*recipe.task.train, *recipe.task.dev, *recipe.task.test)]
+    labelled = [(task, file) for task in _tasks(recipe) for file in (*task.train, *task.dev, *task.test)]
+    mappings = [mapping for task, file in labelled for mapping in (task.mapping, file.mapping) if mapping]
+    return [*(file.path for _, file in labelled), *dict.fromkeys(mappings)]
+
+
+def _tasks(recipe: Recipe) -> tuple[TaskRecipe, ...]:
+    """The tasks of a recipe that teaches some."""
+    from interlingua.recipe_continual import ContinualRecipe
+    from interlingua.recipe_multitask import MultitaskRecipe
+    from interlingua.recipe_transfer import FinetuneRecipe
+
+    if isinstance(recipe, FinetuneRecipe):
+        return (recipe.task,)
+    return recipe.tasks if isinstance(recipe, ContinualRecipe | MultitaskRecipe) else ()

@@ -241,7 +241,7 @@ class Classify(Task):
                     f"label {example.label!r}{nearest(example.label, known)}",
                     expected=f"a label seen in training: {', '.join(self.labels)}",
                     where=example.where,
-                    next_step="map it to one of these in the file, or add it to the training examples",
+                    next_step="map it to one of these (task.mapping: FILE), or add it to the training examples",
                 )
         encoded, cut = encode_texts(examples, tokenizer, max_length=max_length)
         labels = [np.array([known[e.label]], dtype=np.int64) for e in examples]

@@ -186,7 +186,7 @@ class Tag(Task):
                         f"tag {tag!r}{nearest(tag, known)}",
                         expected=f"a tag seen in training: {', '.join(self.labels)}",
                         where=example.where,
-                        next_step="map it to one of these in the file, or add it to the training sentences",
+                        next_step="map it to one of these (task.mapping: FILE), or add it to the training sentences",
                     )
             aligned = align_words(example.words, tokenizer, max_length, separator=self.separator)
             first = np.array(aligned.first_token_of_word, dtype=np.int64)

@@ -39,7 +39,7 @@ EXECUTION = ("tune.device", "tune.threads", "tune.save_every", "seeds", "task.te
 
 
 def read_examples(recipe: TaskRecipe, files: Sequence[LabelledFile]) -> list[Any]:
-    """All examples of some files of a task.
+    """All examples of some files of a task, under the labels of the recipe's mappings.
 
     Raises:
         DataError: missing, empty or uneven files.
@@ -47,10 +47,13 @@ def read_examples(recipe: TaskRecipe, files: Sequence[LabelledFile]) -> list[Any
         RecipeError: a tag file without a language.
     """
     from interlingua.tasks import TASKS
+    from interlingua.tasks.labels import mapped, read_mapping
 
     examples: list[Any] = []
     for file in files:
         found = TASKS[recipe.type].read(recipe, file)
+        for mapping in (file.mapping, recipe.mapping):
+            found = mapped(found, read_mapping(mapping)) if mapping else found
         if file.languages:
             there = {example.lang for example in found}
             found = [example for example in found if example.lang in file.languages]
@@ -104,6 +107,7 @@ def finetune(
         DataError, LabelError, RecipeError, RunError, ModelUnavailableError: as their names say.
     """
     from interlingua.models.encoder import load
+    from interlingua.tasks.labels import label_differences
 
     if not recipe.task.train:
         raise RecipeError("a task without training files", expected="task.train: [{path, lang}]", where="task.train")
@@ -118,7 +122,7 @@ def finetune(
         languages = ", ".join(sorted({e.lang for e in train_examples}))
         labels = f", {len(task.labels)} labels" if task.labels else ""
         say(f"task {task.name}: {len(train_examples):,} examples in {languages}{labels}")
-        for line in notes_of([*train_examples, *dev_examples]):
+        for line in (*notes_of([*train_examples, *dev_examples]), *label_differences(train_examples)):
             say(line)
         encoder = encoder or load(recipe.model)
         tuned: list[Tuned] = []

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from interlingua.tasks import Encoded, Example, Task
     from interlingua.train.loop import Progress
 
-__all__ = ["Tuned", "tune_once"]
+__all__ = ["Best", "Tuned", "fits_in_memory", "forget_checkpoints", "pretrained_brakes", "tune_once"]
 
 #: Memory that the states of frozen layers may take; with more, these layers run anew every step.
 FROZEN_STATES_BYTES = 4 * 2**30
@@ -65,7 +65,7 @@ class Tuned:
 
 
 @dataclass
-class _Best:
+class Best:
     """The best epoch so far, kept on disk too where the run can be taken up again."""
 
     score: float = -1.0
@@ -73,6 +73,7 @@ class _Best:
     weights: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
+        """Write it, in place of the one before."""
         from safetensors.torch import save_file
 
         folder.mkdir(parents=True, exist_ok=True)
@@ -83,7 +84,8 @@ class _Best:
                 old.unlink()
 
     @classmethod
-    def load(cls, folder: Path) -> _Best:
+    def load(cls, folder: Path) -> Best:
+        """Read what :meth:`save` wrote, if anything."""
         from safetensors.torch import load_file
 
         if not (folder / "best.json").is_file():
@@ -143,16 +145,16 @@ def tune_once(
     cache = {} if cache is None else cache
     if "train" not in cache:
         cache["train"], _ = task.encode(train_examples, tokenizer, max_length=recipe.max_length)
-        if frozen and recipe.epochs > 1 and architecture(model).layered and _fits(cache["train"], model):
+        if frozen and recipe.epochs > 1 and architecture(model).layered and fits_in_memory(cache["train"], model):
             cache["train"] = add_frozen_states(model.eval(), tokenizer, cache["train"], frozen)
     stream = TaskStream(task, cache["train"], tokenizer, batch_size=recipe.batch_size, seed=seed)
     steps = recipe.epochs * stream.steps_an_epoch
     lr = recipe.lr or RATES[recipe.method]
-    brakes = _brakes(model, recipe)
+    brakes = pretrained_brakes(model, recipe)
     optimizer = build_optimizer(
         parameter_groups(model, recipe, lr), weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
     )
-    best = _Best.load(run.folder / "best") if run else _Best()
+    best = Best.load(run.folder / "best") if run else Best()
     dev = task.encode(dev_examples, tokenizer, max_length=recipe.max_length)[0] if dev_examples else []
 
     def step_done(progress: Progress) -> None:
@@ -208,7 +210,7 @@ def tune_once(
     )
 
 
-def _brakes(model: PreTrainedModel, recipe: TuneRecipe) -> list[Anchor]:
+def pretrained_brakes(model: PreTrainedModel, recipe: TuneRecipe) -> list[Anchor]:
     """What keeps the network near its pretrained weights: penalties to add to the loss, and mixout in place."""
     if not recipe.l2_sp and not recipe.mixout:
         return []
@@ -219,7 +221,8 @@ def _brakes(model: PreTrainedModel, recipe: TuneRecipe) -> list[Anchor]:
     return [Anchor(start)] if recipe.l2_sp else []
 
 
-def _fits(examples: Sequence[Encoded], model: PreTrainedModel) -> bool:
+def fits_in_memory(examples: Sequence[Encoded], model: PreTrainedModel) -> bool:
+    """Whether the states of some examples, as frozen layers leave them, may be kept."""
     tokens = sum(len(e.tokens) for e in examples)
     return bool(tokens * model.config.hidden_size * 4 <= FROZEN_STATES_BYTES)
 
