@@ -16,7 +16,7 @@ from interlingua.errors import RecipeError
 from interlingua.recipe_transfer import TaskRecipe, TuneRecipe
 from interlingua.transfer.freezing import share_frozen
 from interlingua.transfer.heads import new_head, set_dropout
-from interlingua.transfer.methods import adapt, head_modules
+from interlingua.transfer.methods import adapt, head_modules, pooling_modules
 from interlingua.transfer.tune import Tuned, fits_in_memory
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _ready(
 
 def _body_names(model: PreTrainedModel) -> dict[str, str]:
     """Names of the body's parameters in the network -> in the body."""
-    new = tuple(f"{name}." for name in head_modules(model))
+    new = tuple(f"{name}." for name in (*head_modules(model), *pooling_modules(model)))
     inside = {id(p): name for name, p in model.base_model.named_parameters()}
     return {
         name: inside[id(p)]
