@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,12 +96,15 @@ def _entry(result: SuiteResult, entry: SuiteEntry) -> list[Any]:
          next(cells[lang].n for cells in by_model.values() if lang in cells))
         for lang in langs
     ]  # fmt: skip
-    means = [task_score(result.scores, entry, model) for model in by_model]
     if rows:
-        rows.append(("mean", *(number(value) for value in means), *_published(entry, "mean"), ""))
+        own = [[cell.mean for lang, cell in cells.items() if "/" not in lang] for cells in by_model.values()]
+        means = [number(statistics.fmean(values)) if values else "-" for values in own]
+        rows.append(("mean", *means, *_published(entry, "mean"), ""))
+    if rows and entry.task is not None and entry.task.type == "span":
+        both = [number(task_score(result.scores, entry, model)) for model in by_model]
+        rows.append(("mean of (EM + F1) / 2", *both, *("-" for _ in entry.published), ""))
     seeds = max(cell.seeds for cells in by_model.values() for cell in cells.values())
-    span = entry.task is not None and entry.task.type == "span"
-    head = f"{entry.name}: {metric.replace('_', ' ')}" + (", mean: of (EM + F1) / 2" if span else "")
+    head = f"{entry.name}: {metric.replace('_', ' ')}"
     spread = f"; +/-: standard deviation over {seeds} seeds" if seeds > 1 else "; one seed"
     shown: list[Any] = [f"{head}{spread}; selection: {result.selection[entry.name]}"]
     shown.append(table([entry.name, *by_model, *entry.published, "n"], rows))
