@@ -38,6 +38,8 @@ EXTRAS = {
     "corpus": ("datatrove", "corpus build: cleaning, identification, deduplication"),
     "ray": ("ray", "corpus build on a Ray cluster"),
     "tensorboard": ("tensorboard", "TensorBoard logs"),
+    "peft": ("peft", "LoRA, IA3, prompt and prefix tuning"),
+    "translate": ("sacrebleu", "scores of translations"),
 }
 """Extra -> its package, and what it is for."""
 
