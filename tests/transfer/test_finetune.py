@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tests.fixtures_models import BEGIN, ENCODERS, END, tiny_config
+from tests.fixtures_plain import Plain
 from transformers import AlbertConfig, AlbertModel, AutoModel
 
 from interlingua.errors import CheckpointError, LabelError, LanguageError, RecipeError
@@ -45,7 +45,6 @@ def texts(tiny_texts: dict[str, list[str]]) -> list[TextExample]:
 
 PLAIN = """
     import json, sys
-    sys.modules["interlingua"] = None  # importing it would raise
     import torch
     from transformers import AutoTokenizer, {auto}
     folder, payload = sys.argv[1], json.loads(sys.argv[2])
@@ -57,21 +56,15 @@ PLAIN = """
 """
 
 
-def plain_logits(folder: Path, auto: str, call: str, payload: list[Any]) -> list[Any]:
+def plain_logits(plain: Plain, folder: Path, auto: str, call: str, payload: list[Any]) -> list[Any]:
     """Logits computed where interlingua cannot be imported."""
-    import json
-
-    code = textwrap.dedent(PLAIN.format(auto=auto, call=call))
-    out = subprocess.run(
-        [sys.executable, "-c", code, str(folder), json.dumps(payload)], capture_output=True, text=True, check=True
-    )
-    return [json.loads(line) for line in out.stdout.splitlines()]
+    return plain(textwrap.dedent(PLAIN.format(auto=auto, call=call)), str(folder), json.dumps(payload))
 
 
 @pytest.mark.parametrize("family", ["bert", "xlm-roberta", "modernbert", "electra", "eurobert"])
 @pytest.mark.parametrize("prefix", ["", "query: "])
 def test_a_tuned_classifier_predicts_the_same_in_plain_transformers(
-    family: str, prefix: str, hf_tokenizer: Any, texts: list[TextExample], tmp_path: Path
+    family: str, prefix: str, hf_tokenizer: Any, texts: list[TextExample], tmp_path: Path, plain: Plain
 ) -> None:
     """Class indices of our path against logits of AutoModelForSequenceClassification in a process without us."""
     encoder = tiny_encoder(family, hf_tokenizer, prefix=prefix)
@@ -80,14 +73,18 @@ def test_a_tuned_classifier_predicts_the_same_in_plain_transformers(
     save_tuned(tuned, tmp_path / "tuned")
     encoded, _ = task.encode(texts[:6], tuned.tokenizer, max_length=128)
     ours = task.predict(tuned.model, encoded, tuned.tokenizer)
-    plain = plain_logits(tmp_path / "tuned", "AutoModelForSequenceClassification", "item", [e.text for e in texts[:6]])
-    assert ours == [int(np.argmax(row)) for row in plain]
+    theirs = plain_logits(
+        plain, tmp_path / "tuned", "AutoModelForSequenceClassification", "item", [e.text for e in texts[:6]]
+    )
+    assert ours == [int(np.argmax(row)) for row in theirs]
     again = open_tuned(tmp_path / "tuned")
     assert again.task.labels == task.labels
     assert task.predict(again.model, encoded, again.tokenizer) == ours
 
 
-def test_a_tuned_tagger_predicts_the_same_in_plain_transformers(hf_tokenizer: Any, tmp_path: Path) -> None:
+def test_a_tuned_tagger_predicts_the_same_in_plain_transformers(
+    hf_tokenizer: Any, tmp_path: Path, plain: Plain
+) -> None:
     """Tags of first tokens against AutoModelForTokenClassification in a process without us."""
     sentences = [TaggedSentence(("a", "bb", "a"), ("X", "Y", "X"), "en"), TaggedSentence(("bb", "a"), ("Y", "X"), "en")]
     encoder = tiny_encoder("xlm-roberta", hf_tokenizer)
@@ -96,11 +93,11 @@ def test_a_tuned_tagger_predicts_the_same_in_plain_transformers(hf_tokenizer: An
     save_tuned(tuned, tmp_path / "tuned")
     encoded, _ = task.encode(sentences, tuned.tokenizer, max_length=64)
     ours = task.predict(tuned.model, encoded, tuned.tokenizer)
-    plain = plain_logits(
-        tmp_path / "tuned", "AutoModelForTokenClassification", "item, is_split_into_words=True",
+    theirs = plain_logits(
+        plain, tmp_path / "tuned", "AutoModelForTokenClassification", "item, is_split_into_words=True",
         [list(s.words) for s in sentences],
     )  # fmt: skip
-    for tags, example, logits in zip(ours, encoded, plain, strict=True):
+    for tags, example, logits in zip(ours, encoded, theirs, strict=True):
         assert tags.tolist() == [int(np.argmax(logits[place])) for place in example.words]
 
 

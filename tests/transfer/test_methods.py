@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tests.fixtures_models import tiny_config
+from tests.fixtures_plain import Plain
 from transformers import AutoModel
 
 from interlingua.errors import CheckpointError, RecipeError
@@ -47,7 +46,6 @@ def saved_encoder(family: str, tokenizer: Any, folder: Path, *, prefix: str = ""
 
 PLAIN = """
     import json, sys
-    sys.modules["interlingua"] = None  # importing it would raise
     import torch
     from peft import PeftModel
     from transformers import AutoConfig, AutoTokenizer, {auto}
@@ -62,20 +60,19 @@ PLAIN = """
 """
 
 
-def plain_logits(base: str, folder: Path, payload: list[Any], auto: str, call: str = "item",
-                 values: str = "[out.logits]") -> list[Any]:  # fmt: skip
+def plain_logits(
+    plain: Plain, base: str, folder: Path, payload: list[Any], auto: str, call: str = "item",
+    values: str = "[out.logits]",
+) -> list[Any]:  # fmt: skip
     """Logits computed by peft where interlingua cannot be imported."""
     code = textwrap.dedent(PLAIN.format(auto=auto, call=call, values=values))
-    words = [sys.executable, "-W", "ignore", "-c", code, base, str(folder), json.dumps(payload)]
-    out = subprocess.run(words, capture_output=True, text=True, check=False)
-    assert out.returncode == 0, out.stderr
-    return [json.loads(line) for line in out.stdout.splitlines()]
+    return plain(code, base, str(folder), json.dumps(payload))
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(("family", "prefix"), [("bert", "query: "), ("xlm-roberta", ""), ("modernbert", "")])
 def test_a_classifier_predicts_the_same_in_plain_peft(
-    method: str, family: str, prefix: str, hf_tokenizer: Any, texts: list[TextExample], tmp_path: Path
+    method: str, family: str, prefix: str, hf_tokenizer: Any, texts: list[TextExample], tmp_path: Path, plain: Plain
 ) -> None:
     """Class logits from packed batches against PeftModel on one text at a time, in a process without us."""
     if family == "modernbert" and method in {"ia3", "prefix"}:
@@ -88,10 +85,10 @@ def test_a_classifier_predicts_the_same_in_plain_peft(
     encoded, _ = task.encode(texts[:4], tuned.tokenizer, max_length=60)
     ours = [logits for i in np.argsort([len(e.tokens) for e in encoded]) for logits in [_logits(tuned, encoded[i])]]
     order = np.argsort([len(e.tokens) for e in encoded])
-    plain = plain_logits(
-        encoder.name, tmp_path / "tuned", [texts[i].text for i in order], "AutoModelForSequenceClassification"
+    theirs = plain_logits(
+        plain, encoder.name, tmp_path / "tuned", [texts[i].text for i in order], "AutoModelForSequenceClassification"
     )
-    np.testing.assert_allclose(ours, [logits for (logits,) in plain], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(ours, [logits for (logits,) in theirs], rtol=1e-4, atol=1e-5)
     again = open_tuned(tmp_path / "tuned")
     assert task.predict(again.model, encoded, again.tokenizer) == task.predict(tuned.model, encoded, tuned.tokenizer)
 
@@ -104,7 +101,7 @@ def _logits(tuned: Any, example: Any) -> list[float]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_tagger_predicts_the_same_in_plain_peft(method: str, hf_tokenizer: Any, tmp_path: Path) -> None:
+def test_a_tagger_predicts_the_same_in_plain_peft(method: str, hf_tokenizer: Any, tmp_path: Path, plain: Plain) -> None:
     """Tags of words: logits of plain peft at the words' first tokens (behind a prompt, so many places later)."""
     sentences = [TaggedSentence(("a", "bb", "a"), ("X", "Y", "X"), "en"), TaggedSentence(("bb", "a"), ("Y", "X"), "en")]
     encoder = saved_encoder("bert", hf_tokenizer, tmp_path / "base")
@@ -112,19 +109,21 @@ def test_a_tagger_predicts_the_same_in_plain_peft(method: str, hf_tokenizer: Any
     tuned = tune_once(encoder, task, sentences * 4, TUNE.model_copy(update={"method": method}), seed=0)
     save_tuned(tuned, tmp_path / "tuned", encoder)
     encoded, _ = task.encode(sentences, tuned.tokenizer, max_length=60)
-    plain = plain_logits(
-        encoder.name, tmp_path / "tuned", [list(s.words) for s in sentences], "AutoModelForTokenClassification",
+    theirs = plain_logits(
+        plain, encoder.name, tmp_path / "tuned", [list(s.words) for s in sentences], "AutoModelForTokenClassification",
         "item, is_split_into_words=True",
     )  # fmt: skip
     for tags, example, (logits,) in zip(
-        task.predict(tuned.model, encoded, tuned.tokenizer), encoded, plain, strict=True
+        task.predict(tuned.model, encoded, tuned.tokenizer), encoded, theirs, strict=True
     ):
         assert len(logits) == len(example.tokens)
         assert tags.tolist() == [int(np.argmax(logits[place])) for place in example.words]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_question_answerer_predicts_the_same_in_plain_peft(method: str, hf_tokenizer: Any, tmp_path: Path) -> None:
+def test_a_question_answerer_predicts_the_same_in_plain_peft(
+    method: str, hf_tokenizer: Any, tmp_path: Path, plain: Plain
+) -> None:
     """Logits of first and last token of every token, and a window that is shorter by the prompt."""
     asked = Question("1", "Who was it?", "The king was Harold.", (Answer("Harold", 13),), "en")
     encoder = saved_encoder("xlm-roberta", hf_tokenizer, tmp_path / "base")
@@ -135,11 +134,11 @@ def test_a_question_answerer_predicts_the_same_in_plain_peft(method: str, hf_tok
     ((_, states, _),) = task.states(tuned.model, encoded, tuned.tokenizer)
     with torch.no_grad():
         ours = task.logits(tuned.model, states).T.tolist()
-    plain = plain_logits(
-        encoder.name, tmp_path / "tuned", [[asked.question, asked.context]], "AutoModelForQuestionAnswering", "*item",
-        "[out.start_logits, out.end_logits]",
+    theirs = plain_logits(
+        plain, encoder.name, tmp_path / "tuned", [[asked.question, asked.context]], "AutoModelForQuestionAnswering",
+        "*item", "[out.start_logits, out.end_logits]",
     )  # fmt: skip
-    np.testing.assert_allclose(ours, plain[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(ours, theirs[0], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["lora", "ia3"])
