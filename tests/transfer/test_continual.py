@@ -208,15 +208,15 @@ def test_rates_fall_from_step_to_step(
     encoder: Encoder, topics: TaskRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Peak rates that the optimiser is given: of the network, and of its head."""
-    import interlingua.transfer.together as together
+    import interlingua.train.optim as optim
 
-    rates, build = [], together.build_optimizer
+    rates, build = [], optim.build_optimizer
 
     def spy(groups: Sequence[Any], **more: Any) -> Any:
         rates.append([rate for _, rate in groups][:2])
         return build(groups, **more)
 
-    monkeypatch.setattr(together, "build_optimizer", spy)
+    monkeypatch.setattr(optim, "build_optimizer", spy)
     continual(stream_of(topics, retain=RetainRecipe(lr_factor=0.5)), tmp_path / "run", encoder=encoder)
     np.testing.assert_allclose(rates, [[1e-3, 1e-3], [5e-4, 5e-4], [2.5e-4, 2.5e-4]])
 

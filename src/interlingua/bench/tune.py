@@ -233,7 +233,7 @@ def trainer(work: dict[str, Any], padding: str) -> dict[str, Any]:
     from interlingua.shards.sampling import keyed_generator
     from interlingua.transfer.freezing import freeze
     from interlingua.transfer.heads import new_head
-    from interlingua.transfer.methods import RATES
+    from interlingua.transfer.methods import rate_of
 
     encoder, task, recipe, train, held_out = _parts(work)
     torch.set_num_threads(work["threads"])
@@ -260,7 +260,7 @@ def trainer(work: dict[str, Any], padding: str) -> dict[str, Any]:
         DataCollatorWithPadding(tokenizer, **to),
         per_device_train_batch_size=recipe.batch_size,
         max_steps=work["steps"] + work["warm"],
-        learning_rate=recipe.lr or RATES[recipe.method],
+        learning_rate=rate_of(recipe),
         weight_decay=recipe.weight_decay,
         adam_epsilon=1e-6,
         seed=SEED,

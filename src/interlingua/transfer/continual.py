@@ -23,7 +23,7 @@ from interlingua.recipe_transfer import TuneRecipe
 from interlingua.run import Run, atomic_folder
 from interlingua.scores import Score, append_scores, read_scores
 from interlingua.transfer.finetune import EXECUTION, open_tuned, save_tuned
-from interlingua.transfer.methods import RATES
+from interlingua.transfer.methods import rate_of
 from interlingua.transfer.multitask import write_single_recipes
 from interlingua.transfer.stream import Step, Stream, plan_stream
 from interlingua.transfer.tune import forget_checkpoints
@@ -173,8 +173,8 @@ def _teach(
     schedule = Schedule(streams, objectives, counts, epochs=tune.epochs, seed=seed, model=headed.model, added=added)
     dev = [(headed, _encoded(headed, step.dev, tune))] if step.dev and tune.select != "last" else []
     unique = list({one.task.name: one for one in involved}.values())
-    learnt = learn(unique, schedule, tune, seed=seed, dev=dev, on_step=on_step, run=run)
-    chosen = f"epoch {learnt.epoch}" if learnt.epoch else "the last epoch"
+    best = learn(unique, schedule, tune, seed=seed, dev=dev, on_step=on_step, run=run)
+    chosen = f"epoch {best.epoch}" if best.epoch else "the last epoch"
     state.done += 1
     state.selection = f"{chosen} of {tune.epochs} of step {state.done}, {step.name}"
     if retain.ewc and state.done < len(stream.steps):
@@ -216,7 +216,7 @@ def _brakes(retain: RetainRecipe, stream: Stream, state: _State) -> list[tuple[A
 
 def _slower(tune: TuneRecipe, factor: float) -> TuneRecipe:
     """The same with rates multiplied."""
-    lr = (tune.lr or RATES[tune.method]) * factor
+    lr = rate_of(tune) * factor
     return tune.model_copy(update={"lr": lr, "head_lr": tune.head_lr and tune.head_lr * factor})
 
 

@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PEFT_METHODS",
-    "RATES",
     "Adapted",
     "adapt",
     "attach",
     "check_installed",
     "head_modules",
     "merged",
+    "rate_of",
     "write_added",
 ]
 
@@ -63,6 +63,11 @@ _TASK_TYPES = {
     "AutoModelForTokenClassification": "TOKEN_CLS",
     "AutoModelForQuestionAnswering": "QUESTION_ANS",
 }
+
+
+def rate_of(recipe: TuneRecipe) -> float:
+    """Peak learning rate of the network: the recipe's, or else the method's own."""
+    return recipe.lr or RATES[recipe.method]
 
 
 @dataclass(frozen=True)

@@ -194,12 +194,12 @@ def teach_together(
         for headed, one in zip(heads, sets, strict=True)
         if one.dev
     ]
-    learnt = learn(heads, schedule, recipe, seed=seed, dev=dev, on_step=on_step, run=run)
+    best = learn(heads, schedule, recipe, seed=seed, dev=dev, on_step=on_step, run=run)
     said = f"last of {recipe.epochs} epochs, nothing selected"
-    if learnt.epoch is not None:
+    if best.epoch:
         which = "the sources'" if recipe.select == "source-dev" else "the target languages'"
         judged = ", ".join(f"{headed.task.metric} of {headed.task.name}" for headed, _ in dev)
-        said = f"epoch {learnt.epoch} of {recipe.epochs}, best mean of {judged} on {which} development examples"
+        said = f"epoch {best.epoch} of {recipe.epochs}, best mean of {judged} on {which} development examples"
     if mix.uncertainty:
         learnt_weights = {o.name: math.exp(-float(o.weight.log_variance.detach())) for o in objectives}
         said += "; learnt weights " + ", ".join(f"{name} {weight:.3f}" for name, weight in learnt_weights.items())

@@ -17,7 +17,7 @@ from interlingua.recipe_transfer import TaskRecipe, TuneRecipe
 from interlingua.transfer.freezing import share_frozen
 from interlingua.transfer.heads import new_head, set_dropout
 from interlingua.transfer.methods import adapt, head_modules, pooling_modules
-from interlingua.transfer.tune import Tuned, fits_in_memory
+from interlingua.transfer.tune import Tuned, count_learnt, fits_in_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -49,7 +49,8 @@ class Headed:
 
     def tuned(self, seed: int, selection: str) -> Tuned:
         """The network as one that was taught alone."""
-        return Tuned(self.model.eval(), self.tokenizer, self.task, seed, self.frozen_layers, selection)
+        learnt = count_learnt(self.model)
+        return Tuned(self.model.eval(), self.tokenizer, self.task, seed, self.frozen_layers, selection, learnt)
 
     def with_states(self, examples: Sequence[Encoded]) -> list[Encoded]:
         """Examples with the states of the frozen layers, where there are such and the states fit into memory."""

@@ -9,9 +9,8 @@ batches of one size.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,25 +19,23 @@ from torch import nn
 
 from interlingua.batch import Batch
 from interlingua.objectives.base import Loss, Objective, Part, Targets
-from interlingua.recipe import TrainRecipe
 from interlingua.recipe_transfer import TuneRecipe
 from interlingua.run import Run
 from interlingua.shards.sampling import keyed_generator
 from interlingua.shards.stream import Layout
 from interlingua.tasks.base import TaskStream
-from interlingua.train.loop import Progress, train
-from interlingua.train.optim import build_optimizer
+from interlingua.train.loop import Progress
 from interlingua.transfer.heads import parameter_groups
-from interlingua.transfer.methods import RATES
+from interlingua.transfer.methods import rate_of
 from interlingua.transfer.shared import Headed
-from interlingua.transfer.tune import Best
+from interlingua.transfer.tune import Best, train_epochs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from interlingua.tasks import Encoded
 
-__all__ = ["Learnt", "OnHead", "Schedule", "Uncertain", "apportioned", "learn"]
+__all__ = ["OnHead", "Schedule", "Uncertain", "apportioned", "learn"]
 
 
 class OnHead:
@@ -174,19 +171,6 @@ class Schedule:
         return self._streams[int(self._which[t])].batch(int(self._ordinal[t]))
 
 
-@dataclass(frozen=True)
-class Learnt:
-    """How a run of several heads ended.
-
-    Attributes:
-        epoch: the one whose weights were kept; None if nothing was selected.
-        score: its mean score on the development examples.
-    """
-
-    epoch: int | None = None
-    score: float = math.nan
-
-
 def learn(
     heads: Sequence[Headed],
     schedule: Schedule,
@@ -196,7 +180,7 @@ def learn(
     dev: Sequence[tuple[Headed, Sequence[Encoded]]] = (),
     on_step: Callable[[Progress], None] | None = None,
     run: Run | None = None,
-) -> Learnt:
+) -> Best:
     """Tune heads and their body, in place.
 
     Args:
@@ -207,53 +191,26 @@ def learn(
         dev: development examples by head; the mean of their main metrics selects the epoch.
         on_step: called after every step.
         run: where a long training saves what it needs to be taken up again.
+
+    Returns:
+        The epoch that was kept; number 0 if nothing was selected.
     """
     models = [headed.model for headed in heads]
-    groups, own = _groups(models, schedule, recipe)
-    best = Best.load(run.folder / "best") if run else Best()
-    steps = recipe.epochs * schedule.steps_an_epoch
-
-    def step_done(progress: Progress) -> None:
-        if on_step:
-            on_step(progress)
-        if recipe.select != "last" and progress.step % schedule.steps_an_epoch == 0:
-            for model in models:
-                model.eval()
-            score = float(np.mean([_score(headed, examples) for headed, examples in dev]))
-            if score > best.score:
-                best.score, best.epoch = score, progress.step // schedule.steps_an_epoch
-                best.weights = {name: p.detach().clone() for name, p in own.items()}
-                if run:
-                    best.save(run.folder / "best")
-            for model in models:
-                model.train()
-
-    train(
-        models[0],
+    groups, learns = _groups(models, schedule, recipe)
+    return train_epochs(
+        models,
         heads[0].tokenizer,
         schedule,
         schedule,
-        TrainRecipe(
-            steps=steps,
-            lr=recipe.lr or RATES[recipe.method],
-            warmup=recipe.warmup,
-            weight_decay=recipe.weight_decay,
-            device=recipe.device,
-            threads=recipe.threads,
-            save_every=recipe.save_every,
-            precision="fp32" if models[0].device.type == "cpu" else "auto",
-        ),
+        recipe,
+        groups=groups,
+        learns=learns,
+        steps_an_epoch=schedule.steps_an_epoch,
+        judge=lambda: float(np.mean([_score(headed, examples) for headed, examples in dev])),
         seed=seed,
-        optimizer=build_optimizer(groups, weight_decay=recipe.weight_decay, betas=(0.9, 0.999)),
-        on_step=step_done,
-        run=run if steps > recipe.save_every else None,  # sooner repeated than a checkpoint is written and read
+        on_step=on_step,
+        run=run,
     )
-    if not best.weights:
-        return Learnt()
-    with torch.no_grad():
-        for name, parameter in own.items():
-            parameter.copy_(best.weights[name])
-    return Learnt(best.epoch, best.score)
 
 
 def _score(headed: Headed, examples: Sequence[Encoded]) -> float:
@@ -265,7 +222,7 @@ def _groups(
     models: Sequence[PreTrainedModel], schedule: Schedule, recipe: TuneRecipe
 ) -> tuple[list[tuple[list[tuple[str, nn.Parameter]], float]], dict[str, nn.Parameter]]:
     """Parameters with their rates, every shared one once; and all that learn, by a name."""
-    lr = recipe.lr or RATES[recipe.method]
+    lr = rate_of(recipe)
     groups = []
     named: dict[str, nn.Parameter] = {}
     seen: set[int] = set()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,17 +21,28 @@ from interlingua.recipe_transfer import TuneRecipe
 from interlingua.run import Run, atomic_write
 from interlingua.transfer.freezing import share_frozen
 from interlingua.transfer.heads import body_and_head, new_head, parameter_groups, set_dropout
-from interlingua.transfer.methods import RATES, Adapted, adapt, check_installed, merged
+from interlingua.transfer.methods import Adapted, adapt, check_installed, merged, rate_of
 from interlingua.transfer.regularise import Anchor, add_mixout, remove_mixout
 
 if TYPE_CHECKING:
+    from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from interlingua.models.encoder import Encoder
     from interlingua.tasks import Encoded, Example, Task
     from interlingua.train.loop import Progress
+    from interlingua.train.step import BatchSource, Objectives
 
-__all__ = ["Best", "Tuned", "fits_in_memory", "forget_checkpoints", "pretrained_brakes", "tune_once"]
+__all__ = [
+    "Best",
+    "Tuned",
+    "count_learnt",
+    "fits_in_memory",
+    "forget_checkpoints",
+    "pretrained_brakes",
+    "train_epochs",
+    "tune_once",
+]
 
 #: Memory that the states of frozen layers may take; with more, these layers run anew every step.
 FROZEN_STATES_BYTES = 4 * 2**30
@@ -126,8 +137,6 @@ def tune_once(
     from interlingua.objectives.mix import Mixture
     from interlingua.tasks.base import TaskStream, add_frozen_states
     from interlingua.train.dist import pick_device
-    from interlingua.train.loop import train
-    from interlingua.train.optim import build_optimizer
 
     if recipe.select != "last" and not dev_examples:
         raise RecipeError(f"tune.select = {recipe.select!r} without development examples", where="task.dev",
@@ -148,66 +157,125 @@ def tune_once(
         if frozen and recipe.epochs > 1 and architecture(model).layered and fits_in_memory(cache["train"], model):
             cache["train"] = add_frozen_states(model.eval(), tokenizer, cache["train"], frozen)
     stream = TaskStream(task, cache["train"], tokenizer, batch_size=recipe.batch_size, seed=seed)
-    steps = recipe.epochs * stream.steps_an_epoch
-    lr = recipe.lr or RATES[recipe.method]
     brakes = pretrained_brakes(model, recipe)
-    optimizer = build_optimizer(
-        parameter_groups(model, recipe, lr), weight_decay=recipe.weight_decay, betas=(0.9, 0.999)
-    )
-    best = Best.load(run.folder / "best") if run else Best()
     dev = task.encode(dev_examples, tokenizer, max_length=recipe.max_length)[0] if dev_examples else []
-
-    def step_done(progress: Progress) -> None:
-        if on_step:
-            on_step(progress)
-        if recipe.select != "last" and progress.step % stream.steps_an_epoch == 0:
-            model.eval()
-            score = task.score(task.predict(model, dev, tokenizer), dev)[task.metric]
-            if score > best.score:
-                best.score, best.epoch = score, progress.step // stream.steps_an_epoch
-                best.weights = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
-                if run:
-                    best.save(run.folder / "best")
-            model.train()
-
-    # A training of a few minutes is repeated sooner than its checkpoint is written and read.
-    saved = run if steps > recipe.save_every else None
-    train(
-        model,
+    best = train_epochs(
+        [model],
         tokenizer,
         stream,
         Mixture([task, *brakes], [1.0, *(recipe.l2_sp for _ in brakes)], how="sum", seed=seed),
-        TrainRecipe(
-            steps=steps,
-            lr=lr,
-            warmup=recipe.warmup,
-            weight_decay=recipe.weight_decay,
-            device=recipe.device,
-            threads=recipe.threads,
-            save_every=recipe.save_every,
-            precision="fp32" if model.device.type == "cpu" else "auto",
-        ),
+        recipe,
+        groups=parameter_groups(model, recipe, rate_of(recipe)),
+        learns={name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad},
+        steps_an_epoch=stream.steps_an_epoch,
+        judge=lambda: task.score(task.predict(model, dev, tokenizer), dev)[task.metric],
         seed=seed,
-        optimizer=optimizer,
-        on_step=step_done,
-        run=saved,
+        on_step=on_step,
+        run=run,
     )
     selection = f"last of {recipe.epochs} epochs, nothing selected"
-    if best.weights:
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                if name in best.weights:
-                    parameter.copy_(best.weights[name])
+    if best.epoch:
         which = "the source's" if recipe.select == "source-dev" else "the target languages'"
         selection = f"epoch {best.epoch} of {recipe.epochs}, best {task.metric} on {which} development examples"
     remove_mixout(model)
-    learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    learnt = count_learnt(model)
     if recipe.merge:
         model, tokenizer = merged(adapted), adapted.own_tokenizer
     layers = frozen if architecture(model).layered else 0
     return Tuned(
         model.eval(), tokenizer, task, seed, layers, selection, learnt, adapted=None if recipe.merge else adapted
     )
+
+
+def train_epochs(
+    models: Sequence[PreTrainedModel],
+    tokenizer: PreTrainedTokenizerBase,
+    source: BatchSource,
+    objectives: Objectives,
+    recipe: TuneRecipe,
+    *,
+    groups: list[tuple[list[tuple[str, nn.Parameter]], float]],
+    learns: Mapping[str, nn.Parameter],
+    steps_an_epoch: int,
+    judge: Callable[[], float],
+    seed: int,
+    on_step: Callable[[Progress], None] | None = None,
+    run: Run | None = None,
+) -> Best:
+    """Run the loop over some epochs, and leave the network as the recipe selects it.
+
+    Args:
+        models: the network that the loop is about, and others that learn with it.
+        tokenizer: saved beside it in checkpoints.
+        source: gives batch t.
+        objectives: say what step t learns.
+        recipe: rates, epochs, selection, saving.
+        groups: named parameters with their peak rates.
+        learns: parameters that are taken back to the best epoch, by a name.
+        steps_an_epoch: after how many steps the network is judged.
+        judge: its score, higher is better; asked only if the recipe selects.
+        seed: of dropout.
+        on_step: called after every step.
+        run: where a training longer than ``recipe.save_every`` steps saves what it needs to be taken up again.
+
+    Returns:
+        The epoch that was kept; number 0 if nothing was selected.
+    """
+    import torch
+
+    from interlingua.train.loop import train
+    from interlingua.train.optim import build_optimizer
+
+    steps = recipe.epochs * steps_an_epoch
+    # A training of a few minutes is repeated sooner than its checkpoint is written and read.
+    saved = run if steps > recipe.save_every else None
+    best = Best.load(saved.folder / "best") if saved else Best()
+
+    def step_done(progress: Progress) -> None:
+        if on_step:
+            on_step(progress)
+        if recipe.select == "last" or progress.step % steps_an_epoch:
+            return
+        for model in models:
+            model.eval()
+        score = judge()
+        if score > best.score:
+            best.score, best.epoch = score, progress.step // steps_an_epoch
+            best.weights = {name: parameter.detach().clone() for name, parameter in learns.items()}
+            if saved:
+                best.save(saved.folder / "best")
+        for model in models:
+            model.train()
+
+    train(
+        models[0],
+        tokenizer,
+        source,
+        objectives,
+        TrainRecipe(
+            steps=steps,
+            lr=rate_of(recipe),
+            warmup=recipe.warmup,
+            weight_decay=recipe.weight_decay,
+            device=recipe.device,
+            threads=recipe.threads,
+            save_every=recipe.save_every,
+            precision="fp32" if models[0].device.type == "cpu" else "auto",
+        ),
+        seed=seed,
+        optimizer=build_optimizer(groups, weight_decay=recipe.weight_decay, betas=(0.9, 0.999)),
+        on_step=step_done,
+        run=saved,
+    )
+    with torch.no_grad():
+        for name, weight in best.weights.items():
+            learns[name].copy_(weight)
+    return best
+
+
+def count_learnt(model: PreTrainedModel) -> int:
+    """How many numbers of a network learn."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
 def pretrained_brakes(model: PreTrainedModel, recipe: TuneRecipe) -> list[Anchor]:
