@@ -126,6 +126,16 @@ class Task(ABC):
     def taught_with(cls, recipe: TaskRecipe, train: Sequence[Any]) -> Self:
         """The task over the labels of its training examples."""
 
+    @classmethod
+    def main_metric(cls, recipe: TaskRecipe) -> str:
+        """The metric that epochs are selected and tables shown by."""
+        return recipe.metric or "accuracy"
+
+    @classmethod
+    def suite_metrics(cls, recipe: TaskRecipe) -> tuple[str, ...]:
+        """The metrics whose mean is the task's part of a suite's score."""
+        return (cls.main_metric(recipe),)
+
     def settings(self) -> dict[str, Any]:
         """What its constructor wants, for ``interlingua.json``."""
         return {"labels": list(self.labels), "name": self.name, "metric": self.metric}

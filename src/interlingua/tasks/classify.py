@@ -224,7 +224,7 @@ class Classify(Task):
     def taught_with(cls, recipe: TaskRecipe, train: Sequence[TextExample]) -> Self:
         """The task over the labels of its training examples."""
         labels = at_least_two({example.label for example in train})
-        return cls(labels, name=recipe.name, metric=recipe.metric or "accuracy")
+        return cls(labels, name=recipe.name, metric=cls.main_metric(recipe))
 
     def encode(
         self, examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, *, max_length: int

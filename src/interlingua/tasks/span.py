@@ -113,13 +113,23 @@ class Span(Task):
         """The task as the recipe has it."""
         return cls(
             name=recipe.name,
-            metric=recipe.metric or "f1",
+            metric=cls.main_metric(recipe),
             rule=recipe.rule,
             stride=recipe.stride,
             max_question=recipe.max_question,
             max_answer=recipe.max_answer,
             no_answer=recipe.no_answer,
         )
+
+    @classmethod
+    def main_metric(cls, recipe: TaskRecipe) -> str:
+        """F1."""
+        return recipe.metric or "f1"
+
+    @classmethod
+    def suite_metrics(cls, recipe: TaskRecipe) -> tuple[str, ...]:
+        """XTREME takes the mean of both."""
+        return ("em", "f1")
 
     def settings(self) -> dict[str, Any]:
         """What its constructor wants."""

@@ -162,8 +162,13 @@ class Tag(Task):
     @classmethod
     def taught_with(cls, recipe: TaskRecipe, train: Sequence[TaggedSentence]) -> Self:
         """The task over the tags of its training sentences."""
-        metric = recipe.metric or ("span_f1" if recipe.tags == "iob2" else "accuracy")
-        return cls(at_least_two({tag for e in train for tag in e.tags}), name=recipe.name, metric=metric)
+        labels = at_least_two({tag for e in train for tag in e.tags})
+        return cls(labels, name=recipe.name, metric=cls.main_metric(recipe))
+
+    @classmethod
+    def main_metric(cls, recipe: TaskRecipe) -> str:
+        """Spans where tags have beginnings, else tags."""
+        return recipe.metric or ("span_f1" if recipe.tags == "iob2" else "accuracy")
 
     def settings(self) -> dict[str, Any]:
         """What its constructor wants."""
