@@ -92,6 +92,9 @@ class TaskRecipe(Recipe):
     where its text stands; drop: leave it out. Both are counted."""
     mapping: Path | None = None
     """classify, tag: other names for the labels of all files, a line `old<TAB>new` each; entities by their type."""
+    unseen_labels: Literal["stop", "wrong"] = "stop"
+    """classify, tag: a label of the test files that training never saw. stop: refuse it; wrong: name it, and count its
+    examples (or words) as predicted wrong."""
     metric: Literal["accuracy", "macro_f1", "span_f1", "f1", "em"] | None = None
     """Main metric; by default accuracy, span_f1 for iob2, and f1 for span."""
 

@@ -126,6 +126,9 @@ def _evaluate(
     train_examples = read_examples(plan.task, plan.task.train) if controls or not source else []
     taught = canonical(source) if source else train_examples[0].lang if train_examples else "en"
     examples = _only(examples, languages, taught)
+    for one in tuned:
+        one.task.unseen = plan.task.unseen_labels
+    unseen = tuned[0].task.check_labels(examples)
     with Stages() as stages:
         scores = run(
             tuned, examples, max_length=plan.tune.max_length, shift=shift, source=taught,
@@ -148,7 +151,7 @@ def _evaluate(
         lines.append(score_table(measured, metric=metric, source=taught))
     seeds = ", ".join(str(one.seed) for one in tuned)
     lines.append(f"spread: standard deviation over seeds {seeds}; gap: to {taught}; selection: {tuned[0].selection}")
-    return Answer(document, [*lines, f"scores: {file}"])
+    return Answer(document, [*lines, *unseen, f"scores: {file}"])
 
 
 def _recipe(run: Path, name: str | None) -> FinetuneRecipe:

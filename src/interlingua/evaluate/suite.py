@@ -141,12 +141,24 @@ def _teach_and_score(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
     how = ""
     for source, recipe in teaching(teacher, work.recipe).items():
         folder = teaching_folder(work.out, teacher, source)
+        _check_labels(entry, recipe, groups, work)
         missing = [seed for seed in recipe.seeds if not (folder / f"seed-{seed}" / "interlingua.json").is_file()]
         if missing:
             _teach(recipe, folder, work, f"{teacher.name}, {source}")
         found, how = _score(entry, source, recipe, folder, groups, work)
         scores += found
     return scores, how
+
+
+def _check_labels(entry: SuiteEntry, recipe: FinetuneRecipe, groups: dict[str, list[Example]], work: _Work) -> None:
+    """Refuse test labels that are not taught before hours are spent on teaching; or say which they are."""
+    from interlingua.transfer.finetune import build_task, read_examples
+
+    assert entry.task is not None
+    taught = recipe.task.model_copy(update={"unseen_labels": entry.task.unseen_labels})
+    task = build_task(taught, read_examples(taught, taught.train))
+    for line in task.check_labels([example for rows in groups.values() for example in rows]):
+        work.say(f"{entry.name}: {line}")
 
 
 def teaching_folder(out: Path, entry: SuiteEntry, source: str) -> Path:
@@ -290,7 +302,12 @@ def _score(
 def _settings(entry: SuiteEntry, taught: dict[str, Any]) -> dict[str, Any]:
     """How an entry scores: with the windows its models were taught with, but by its own name, metric and rule."""
     assert entry.task is not None
-    own = {"name": entry.name, "metric": entry.task.metric or taught["metric"], "rule": entry.task.rule}
+    own = {
+        "name": entry.name,
+        "metric": entry.task.metric or taught["metric"],
+        "rule": entry.task.rule,
+        "unseen": entry.task.unseen_labels,
+    }
     return taught | {name: value for name, value in own.items() if name in taught}
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from interlingua.batch import Batch, rows_from_texts
-from interlingua.errors import LabelError
+from interlingua.errors import LabelError, nearest
 from interlingua.models.attention import lower_states
 from interlingua.models.encoder import length_sorted_batches
 from interlingua.objectives.base import Loss, Targets
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from interlingua.recipe_transfer import LabelledFile, TaskRecipe
 
 __all__ = [
+    "UNSEEN",
     "Encoded",
     "Example",
     "States",
@@ -44,8 +45,12 @@ __all__ = [
     "lay_out",
     "prediction_batches",
     "segment_languages",
+    "some",
     "token_order",
 ]
+
+#: Index of a gold label that was never taught; no prediction is it.
+UNSEEN = -2
 
 #: Indices of some examples, the states that the head looks at for all of them [K, D], and how many each has.
 States = tuple[NDArray[Any], Tensor, list[int]]
@@ -62,6 +67,10 @@ class Example(Protocol):
     def where(self) -> str:
         """File and line."""
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of its classes: one, one a word, or none where a task has no classes."""
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -75,7 +84,7 @@ class Encoded:
         words: tag: place of the first token of each word, -1 for words cut away.
         gold: tag: tag index of every word, also of those cut away.
         spans: span: characters (first, behind the last) of each token of the passage, -1 elsewhere, int64 [n, 2].
-        example: span: what it is a window of.
+        example: tag: the sentence; span: the question it is a window of.
         states: states of the frozen lower layers [n, D], if computed.
         states_layer: how many layers they have behind them.
     """
@@ -99,6 +108,8 @@ class Task(ABC):
         labels: names of the classes; their order is the head's.
         name: shown in tables.
         metric: the main one.
+        unseen: what an example to be scored is, whose label is not in ``labels``: an error (``stop``) or an example
+            predicted wrong, as it will be (``wrong``).
     """
 
     kind: ClassVar[str]
@@ -111,10 +122,11 @@ class Task(ABC):
     splittable = True
     networks: Mapping[str, nn.Module] = {}
 
-    def __init__(self, labels: Sequence[str], *, name: str, metric: str) -> None:
+    def __init__(self, labels: Sequence[str], *, name: str, metric: str, unseen: str = "stop") -> None:
         self.labels = tuple(labels)
         self.name = name
         self.metric = metric
+        self.unseen = unseen
 
     @classmethod
     @abstractmethod
@@ -139,6 +151,36 @@ class Task(ABC):
     def settings(self) -> dict[str, Any]:
         """What its constructor wants, for ``interlingua.json``."""
         return {"labels": list(self.labels), "name": self.name, "metric": self.metric}
+
+    def check_labels(self, examples: Sequence[Example]) -> list[str]:
+        """Which labels of some examples were never taught: a line each, with how many examples have it.
+
+        Raises:
+            LabelError: there is one, and the task does not say that such examples are wrong.
+        """
+        known = set(self.labels)
+        unseen: dict[str, list[Example]] = {}
+        for example in examples:
+            for label in set(example.labels) - known:
+                unseen.setdefault(label, []).append(example)
+        lines = []
+        for label, having in sorted(unseen.items()):
+            languages = list(dict.fromkeys(example.lang for example in having))
+            count = f"{len(having):,} example{'s' * (len(having) > 1)} in {some(languages)}"
+            if self.unseen == "stop":
+                raise LabelError(
+                    f"label {label!r}{nearest(label, known)}, {count}",
+                    expected=f"a label seen in training: {', '.join(self.labels)}",
+                    where=having[0].where,
+                    next_step="map it to one of these (task.mapping: FILE), add it to the training examples, or count "
+                    "such examples as wrong (task.unseen_labels: wrong)",
+                )
+            lines.append(f"label {label!r} was never taught: {count} counted as wrong")
+        return lines
+
+    def label_index(self, label: str) -> int:
+        """Place of a label in ``labels``; ``UNSEEN`` if it is not there."""
+        return self.labels.index(label) if label in self.labels else UNSEEN
 
     def config(self) -> dict[str, Any]:
         """What the network's configuration says of the labels."""
@@ -242,6 +284,11 @@ class Task(ABC):
                 for i, own_KC in zip(indices, torch.split(logits_KC, counts), strict=True):
                     out[i] = self.decide(own_KC, examples[i])
         return out
+
+
+def some(words: Sequence[str], most: int = 6) -> str:
+    """Words in a row, the later of many counted only."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
 def at_least_two(labels: Collection[str]) -> list[str]:

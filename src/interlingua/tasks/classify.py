@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from interlingua.batch import Batch
 from interlingua.data import resolve
-from interlingua.errors import DataError, LabelError, nearest
+from interlingua.errors import DataError, nearest
 from interlingua.languages import canonical
 from interlingua.models.head import pooled_states, sequence_logits
 from interlingua.objectives.base import Loss, Targets, at_least_float32
@@ -55,6 +55,11 @@ class TextExample:
     label: str
     text_pair: str | None = None
     where: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its label."""
+        return (self.label,)
 
 
 def _rows(path: Path, report: ReadReport) -> Iterator[tuple[int, dict[str, str]]]:
@@ -206,14 +211,17 @@ class Classify(Task):
         labels: class names; their order is the classifier's.
         name: shown in tables.
         metric: ``accuracy`` or ``macro_f1``.
+        unseen: ``stop`` or ``wrong``, as :class:`~interlingua.tasks.Task` has it.
     """
 
     kind: ClassVar[str] = "classify"
     auto: ClassVar[str] = "AutoModelForSequenceClassification"
     whole_texts: ClassVar[bool] = True
 
-    def __init__(self, labels: Sequence[str], *, name: str = "classify", metric: str = "accuracy") -> None:
-        super().__init__(labels, name=name, metric=metric)
+    def __init__(
+        self, labels: Sequence[str], *, name: str = "classify", metric: str = "accuracy", unseen: str = "stop"
+    ) -> None:
+        super().__init__(labels, name=name, metric=metric, unseen=unseen)
 
     @classmethod
     def read(cls, recipe: TaskRecipe, file: LabelledFile) -> list[TextExample]:
@@ -224,7 +232,11 @@ class Classify(Task):
     def taught_with(cls, recipe: TaskRecipe, train: Sequence[TextExample]) -> Self:
         """The task over the labels of its training examples."""
         labels = at_least_two({example.label for example in train})
-        return cls(labels, name=recipe.name, metric=cls.main_metric(recipe))
+        return cls(labels, name=recipe.name, metric=cls.main_metric(recipe), unseen=recipe.unseen_labels)
+
+    def settings(self) -> dict[str, Any]:
+        """What its constructor wants."""
+        return super().settings() | {"unseen": self.unseen}
 
     def encode(
         self, examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, *, max_length: int
@@ -232,19 +244,11 @@ class Classify(Task):
         """Tokenise examples; also return how many were cut at ``max_length``.
 
         Raises:
-            LabelError: a label that is not in ``labels``.
+            LabelError: a label that is not in ``labels``, unless such examples are wrong.
         """
-        known = {label: i for i, label in enumerate(self.labels)}
-        for example in examples:
-            if example.label not in known:
-                raise LabelError(
-                    f"label {example.label!r}{nearest(example.label, known)}",
-                    expected=f"a label seen in training: {', '.join(self.labels)}",
-                    where=example.where,
-                    next_step="map it to one of these (task.mapping: FILE), or add it to the training examples",
-                )
+        self.check_labels(examples)
         encoded, cut = encode_texts(examples, tokenizer, max_length=max_length)
-        labels = [np.array([known[e.label]], dtype=np.int64) for e in examples]
+        labels = [np.array([self.label_index(e.label)], dtype=np.int64) for e in examples]
         return [replace(e, labels=label) for e, label in zip(encoded, labels, strict=True)], cut
 
     def batch(self, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:
@@ -275,18 +279,21 @@ class Classify(Task):
 
     def counts(self, predicted: Sequence[int], examples: Sequence[Encoded]) -> NDArray[np.float64]:
         """Of every class in turn: right, predicted, gold."""
-        one_hot = np.eye(len(self.labels))
-        gold = one_hot[[int(e.labels[0]) for e in examples]]
-        own = one_hot[np.asarray(predicted, dtype=np.int64)]
-        return np.concatenate([gold * own, own, gold], axis=1)
+        classes = np.arange(len(self.labels))
+        gold = np.array([e.labels for e in examples]).reshape(-1, 1) == classes
+        own = np.array(predicted).reshape(-1, 1) == classes
+        return np.concatenate([gold * own, own, gold], axis=1).astype(np.float64)
 
     def metrics(self, totals_K: NDArray[np.float64]) -> dict[str, float]:
-        """Accuracy and macro-F1 (mean of F1 over the classes that occur in gold or prediction)."""
+        """Accuracy and macro-F1: mean of F1 over the classes that occur in gold or prediction, those never taught
+        being one with F1 0.
+        """
         right, own, gold = totals_K.reshape(3, -1)
         seen = own + gold > 0
+        unseen = own.sum() > gold.sum()
         return {
-            "accuracy": float(right.sum() / max(1.0, gold.sum())),
-            "macro_f1": float(np.mean(2 * right[seen] / (own + gold)[seen])),
+            "accuracy": float(right.sum() / max(1.0, own.sum())),
+            "macro_f1": float(np.sum(2 * right[seen] / (own + gold)[seen]) / max(1, seen.sum() + unseen)),
         }
 
     def prediction_file(self, predicted: Sequence[int], examples: Sequence[Encoded]) -> tuple[str, str]:
