@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from interlingua.errors import RecipeError
+from interlingua.models.dropout import set_dropout
 from interlingua.recipe_transfer import TaskRecipe, TuneRecipe
 from interlingua.transfer.freezing import share_frozen
-from interlingua.transfer.heads import new_head, set_dropout
+from interlingua.transfer.heads import new_head
 from interlingua.transfer.methods import adapt, head_modules, pooling_modules
 from interlingua.transfer.tune import Tuned, count_learnt, fits_in_memory
 

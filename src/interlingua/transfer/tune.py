@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlingua.errors import RecipeError
+from interlingua.models.dropout import set_dropout
 from interlingua.recipe import TrainRecipe
 from interlingua.recipe_transfer import TuneRecipe
 from interlingua.run import Run, atomic_write
 from interlingua.transfer.freezing import share_frozen
-from interlingua.transfer.heads import body_and_head, new_head, parameter_groups, set_dropout
+from interlingua.transfer.heads import body_and_head, new_head, parameter_groups
 from interlingua.transfer.methods import Adapted, adapt, check_installed, merged, rate_of
 from interlingua.transfer.regularise import Anchor, add_mixout, remove_mixout
 
