@@ -290,6 +290,8 @@ def _score(
         for seed, fact in absent:
             if seed not in opened:
                 opened[seed] = _open(folder / f"seed-{seed}", entry, work)
+                for line in opened[seed].notes([row for every in groups.values() for row in every]):
+                    work.say(f"{entry.name}, {source}: {line}")
             counts: dict[str, Any] = {}
             found = evaluate(
                 [opened[seed]],
