@@ -143,13 +143,15 @@ def _evaluate(
     metric = tuned[0].task.metric
     models = ["tuned", *(["tuned+shift"] if shift else [])]
     rows = {model: summarise(scores, metric=metric, source=taught, model=model) for model in models}
-    document = {"scores": file, "metric": metric, "source": taught, "selection": tuned[0].selection, "rows": rows}
+    document = {"scores": file, "metric": metric, "source": taught, "selection": tuned[0].selection, "rows": rows,
+                "notes": tuned[0].notes(examples)}  # fmt: skip
     lines: list[object] = []
     for model, measured in rows.items():
         if model != "tuned":
             lines.append("language means shifted onto the source's:")
         lines.append(score_table(measured, metric=metric, source=taught))
     seeds = ", ".join(str(one.seed) for one in tuned)
+    lines += tuned[0].notes(examples)
     lines.append(f"spread: standard deviation over seeds {seeds}; gap: to {taught}; selection: {tuned[0].selection}")
     return Answer(document, [*lines, *unseen, f"scores: {file}"])
 

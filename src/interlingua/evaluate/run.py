@@ -110,7 +110,10 @@ def evaluate(
 
     Raises:
         LabelError: a label that training never saw.
+        LanguageError: a language without an adapter, which the models are not to do without.
     """
+    for one in tuned:
+        one.notes(examples)
     dtype = inference_dtype(tuned[0].model)
     networks = [for_inference(tuned[0].model, dtype)]
     networks += [for_inference(one.model, dtype, like=(tuned[0].model, networks[0])) for one in tuned[1:]]
@@ -128,6 +131,8 @@ def evaluate(
         if on_encoded:
             on_encoded(lang, encoded)
         for i, (one, network) in enumerate(zip(tuned, networks, strict=True)):
+            if one.grown:
+                one.grown.put(network, one.grown.of_language(lang))
             task, states = one.task, one.task.states(network, encoded, one.tokenizer)
             shifts: dict[str, Any] = {model: None}
             if shift:

@@ -274,7 +274,7 @@ def _score(
         Subject(
             seed,
             {"fingerprint": fact["fingerprint"], "kind": fact["task"], "task": _settings(entry, fact["settings"])},
-            partial(_open, one, entry, work),
+            partial(_open, one, entry, groups, work),
         )
         for seed, one, fact in zip(recipe.seeds, folders, facts, strict=True)
     ]
@@ -311,7 +311,7 @@ def _settings(entry: SuiteEntry, taught: dict[str, Any]) -> dict[str, Any]:
     return taught | {name: value for name, value in own.items() if name in taught}
 
 
-def _open(folder: Path, entry: SuiteEntry, work: _Work) -> Tuned:
+def _open(folder: Path, entry: SuiteEntry, groups: dict[str, list[Example]], work: _Work) -> Tuned:
     """A tuned model, which scores by this entry's rules."""
     from interlingua.tasks import TASKS
     from interlingua.transfer.finetune import open_tuned
@@ -320,6 +320,8 @@ def _open(folder: Path, entry: SuiteEntry, work: _Work) -> Tuned:
     needs_base = "base" in json.loads((folder / "interlingua.json").read_text(encoding="utf-8"))
     tuned = open_tuned(folder, encoder=_encoder(work) if needs_base else None)
     settings = _settings(entry, tuned.task.settings())
+    for line in tuned.notes([example for rows in groups.values() for example in rows]):
+        work.say(f"{entry.name}, {folder.parent.name}: {line}")
     return replace(tuned, task=TASKS[tuned.task.kind](**settings))
 
 

@@ -44,6 +44,7 @@ __all__ = [
     "at_least_two",
     "lay_out",
     "prediction_batches",
+    "second_side",
     "segment_languages",
     "some",
     "token_order",
@@ -87,6 +88,7 @@ class Encoded:
         example: tag: the sentence; span: the question it is a window of.
         states: states of the frozen lower layers [n, D], if computed.
         states_layer: how many layers they have behind them.
+        second: where the second side begins, if there are two; it may be in another language.
     """
 
     tokens: NDArray[Any]
@@ -99,6 +101,7 @@ class Encoded:
     example: Any = None
     states: NDArray[Any] | None = None
     states_layer: int = 0
+    second: int | None = None
 
 
 class Task(ABC):
@@ -308,19 +311,37 @@ def at_least_two(labels: Collection[str]) -> list[str]:
 
 
 def lay_out(examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:
-    """Pack examples, without their labels; segment ``i + 1`` is example ``i``."""
+    """Pack examples, without their labels; segment ``i + 1`` is example ``i``.
+
+    Every token knows the language of its own side.
+    """
     longest = max(len(e.tokens) for e in examples)
-    languages = sorted({e.lang for e in examples})
-    return rows_from_texts(
+    languages = sorted({tag for e in examples for tag in e.lang.split("/")})
+    batch = rows_from_texts(
         [e.tokens for e in examples],
         pad_id=tokenizer.pad_token_id,
         row_length=max(longest, min(128, sum(len(e.tokens) for e in examples))),
         special_ids=np.array(tokenizer.all_special_ids),
-        languages=[languages.index(e.lang) for e in examples],
+        token_languages=[_token_languages(e, languages) for e in examples],
         types=None if examples[0].types is None else [e.types for e in examples if e.types is not None],
         states=None if examples[0].states is None else [e.states for e in examples if e.states is not None],
         states_layer=examples[0].states_layer,
     )
+    return replace(batch, language_names=tuple(languages))
+
+
+def _token_languages(example: Encoded, languages: Sequence[str]) -> NDArray[Any]:
+    """Index of every token's language."""
+    first, *other = (languages.index(tag) for tag in example.lang.split("/"))
+    found = np.full(len(example.tokens), first, dtype=np.int64)
+    if other and example.second is not None:
+        found[example.second :] = other[0]
+    return found
+
+
+def second_side(sides: Sequence[int | None]) -> int | None:
+    """Where the second side of a pair begins, from the tokenizer's ``sequence_ids``; None if there is none."""
+    return next((place for place, side in enumerate(sides) if side == 1), None)
 
 
 def token_order(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -337,10 +358,10 @@ def token_order(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def segment_languages(batch: Batch) -> Tensor:
-    """Index of the language of every segment, int64 [S]."""
-    languages_S = torch.zeros(batch.segments + 1, dtype=torch.long, device=batch.segments_BL.device)
-    languages_S[batch.segments_BL.reshape(-1)] = batch.languages_BL.reshape(-1)
-    return languages_S[1:]
+    """Index of the language of every segment (of its first side), int64 [S]."""
+    order_N, begins_S = token_order(batch)
+    languages_S: Tensor = batch.languages_BL.flatten()[order_N[begins_S[:-1]]]
+    return languages_S
 
 
 class TaskStream:

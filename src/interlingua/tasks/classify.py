@@ -27,7 +27,7 @@ from interlingua.errors import DataError, nearest
 from interlingua.languages import canonical
 from interlingua.models.head import pooled_states, sequence_logits
 from interlingua.objectives.base import Loss, Targets, at_least_float32
-from interlingua.tasks.base import Encoded, Task, at_least_two, lay_out, segment_languages
+from interlingua.tasks.base import Encoded, Task, at_least_two, lay_out, second_side, segment_languages
 from interlingua.text.lines import ReadReport, file_kind, numbered_lines
 
 if TYPE_CHECKING:
@@ -198,6 +198,7 @@ def encode_texts(
             example.lang,
             np.zeros(0, dtype=np.int64),
             types=np.array(types[i], dtype=np.int64) if types is not None else None,
+            second=second_side(out.sequence_ids(i)) if with_pair else None,
         )
         for i, (ids, example) in enumerate(zip(out["input_ids"], examples, strict=True))
     ]

@@ -29,7 +29,7 @@ from interlingua.models.attention import encode
 from interlingua.models.head import span_logits
 from interlingua.objectives.base import Loss, Targets, at_least_float32
 from interlingua.tasks.answers import Rule, answer_scores
-from interlingua.tasks.base import Encoded, Task, lay_out, segment_languages, token_order
+from interlingua.tasks.base import Encoded, Task, lay_out, second_side, segment_languages, token_order
 from interlingua.tasks.questions import Question, crossed, read_questions
 
 if TYPE_CHECKING:
@@ -189,6 +189,7 @@ class Span(Task):
                     types=np.array(types[i], dtype=np.int64) if types is not None else None,
                     spans=spans,
                     example=example,
+                    second=second_side(out.sequence_ids(i)),
                 )
             )
         return encoded, cut
