@@ -72,8 +72,8 @@ def main_metric(entry: SuiteEntry) -> str:
     """The metric an entry is shown by."""
     if entry.task is None:
         return "p1"
-    defaults = {"classify": "accuracy", "tag": "span_f1" if entry.task.tags == "iob2" else "accuracy", "span": "f1"}
-    return entry.task.metric or defaults[entry.task.type]
+    defaults = {"tag": "span_f1" if entry.task.tags == "iob2" else "accuracy", "span": "f1"}
+    return entry.task.metric or defaults.get(entry.task.type, "accuracy")
 
 
 def cells_of(scores: Sequence[Score], *, task: str, metric: str) -> dict[str, dict[str, Cell]]:
@@ -199,6 +199,6 @@ def _metric(entry: SuiteEntry, totals_K: NDArray[np.float64]) -> float:
     if entry.task is None:
         count, there, back = totals_K.tolist()
         return float((there + back) / (2 * max(1.0, count)))
-    labels = [str(i) for i in range(len(totals_K) // 3)] if entry.task.type == "classify" else ["B-X", "O"]
+    labels = [str(i) for i in range(len(totals_K) // 3)] if entry.task.type in {"classify", "cloze"} else ["B-X", "O"]
     task = TASKS[entry.task.type](labels, name=entry.name, metric=main_metric(entry))
     return task.metrics(totals_K)[main_metric(entry)]

@@ -35,7 +35,17 @@ if TYPE_CHECKING:
 
     from interlingua.recipe_transfer import LabelledFile, TaskRecipe
 
-__all__ = ["Classify", "TextExample", "crossed", "encode_texts", "read_text_examples", "texts_of_file"]
+__all__ = [
+    "Classify",
+    "TextExample",
+    "class_counts",
+    "class_indices",
+    "class_metrics",
+    "crossed",
+    "encode_texts",
+    "read_text_examples",
+    "texts_of_file",
+]
 
 
 @dataclass(frozen=True)
@@ -199,6 +209,42 @@ def encode_texts(
     return encoded, sum(len(e.tokens) == max_length for e in encoded)
 
 
+def class_indices(labels: Sequence[str], examples: Sequence[TextExample]) -> list[NDArray[np.int64]]:
+    """The class of each example, int64 [1].
+
+    Raises:
+        LabelError: a label that is not among ``labels``.
+    """
+    known = {label: i for i, label in enumerate(labels)}
+    for example in examples:
+        if example.label not in known:
+            raise LabelError(
+                f"label {example.label!r}{nearest(example.label, known)}",
+                expected=f"a label seen in training: {', '.join(labels)}",
+                where=example.where,
+                next_step="map it to one of these (task.mapping: FILE), or add it to the training examples",
+            )
+    return [np.array([known[e.label]], dtype=np.int64) for e in examples]
+
+
+def class_counts(labels: Sequence[str], predicted: Sequence[int], examples: Sequence[Encoded]) -> NDArray[np.float64]:
+    """Of every class in turn: right, predicted, gold."""
+    one_hot = np.eye(len(labels))
+    gold = one_hot[[int(e.labels[0]) for e in examples]]
+    own = one_hot[np.asarray(predicted, dtype=np.int64)]
+    return np.concatenate([gold * own, own, gold], axis=1)
+
+
+def class_metrics(totals_K: NDArray[np.float64]) -> dict[str, float]:
+    """Accuracy and macro-F1 (mean of F1 over the classes that occur in gold or prediction) of summed counts."""
+    right, own, gold = totals_K.reshape(3, -1)
+    seen = own + gold > 0
+    return {
+        "accuracy": float(right.sum() / max(1.0, gold.sum())),
+        "macro_f1": float(np.mean(2 * right[seen] / (own + gold)[seen])),
+    }
+
+
 class Classify(Task):
     """Text classification over a fixed list of labels.
 
@@ -234,17 +280,8 @@ class Classify(Task):
         Raises:
             LabelError: a label that is not in ``labels``.
         """
-        known = {label: i for i, label in enumerate(self.labels)}
-        for example in examples:
-            if example.label not in known:
-                raise LabelError(
-                    f"label {example.label!r}{nearest(example.label, known)}",
-                    expected=f"a label seen in training: {', '.join(self.labels)}",
-                    where=example.where,
-                    next_step="map it to one of these (task.mapping: FILE), or add it to the training examples",
-                )
+        labels = class_indices(self.labels, examples)
         encoded, cut = encode_texts(examples, tokenizer, max_length=max_length)
-        labels = [np.array([known[e.label]], dtype=np.int64) for e in examples]
         return [replace(e, labels=label) for e, label in zip(encoded, labels, strict=True)], cut
 
     def batch(self, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:
@@ -275,19 +312,11 @@ class Classify(Task):
 
     def counts(self, predicted: Sequence[int], examples: Sequence[Encoded]) -> NDArray[np.float64]:
         """Of every class in turn: right, predicted, gold."""
-        one_hot = np.eye(len(self.labels))
-        gold = one_hot[[int(e.labels[0]) for e in examples]]
-        own = one_hot[np.asarray(predicted, dtype=np.int64)]
-        return np.concatenate([gold * own, own, gold], axis=1)
+        return class_counts(self.labels, predicted, examples)
 
     def metrics(self, totals_K: NDArray[np.float64]) -> dict[str, float]:
         """Accuracy and macro-F1 (mean of F1 over the classes that occur in gold or prediction)."""
-        right, own, gold = totals_K.reshape(3, -1)
-        seen = own + gold > 0
-        return {
-            "accuracy": float(right.sum() / max(1.0, gold.sum())),
-            "macro_f1": float(np.mean(2 * right[seen] / (own + gold)[seen])),
-        }
+        return class_metrics(totals_K)
 
     def prediction_file(self, predicted: Sequence[int], examples: Sequence[Encoded]) -> tuple[str, str]:
         """A label a line."""
