@@ -46,7 +46,7 @@ def test_words_of_several_tokens_get_as_many_masks() -> None:
     assert [[names(word) for word in label] for label in wording.ids] == [[["mon", "##ey"], ["cash"]], [["sports"]]]
     assert list(wording.sizes) == [1, 2]
     ((filled,), cut) = wording.fill([("we run", "")], WORDS, max_length=20)
-    one, two = "we run it is [MASK] .".split(), "we run it is [MASK] [MASK] .".split()
+    one, two = ["we", "run", "it", "is", "[MASK]", "."], ["we", "run", "it", "is", "[MASK]", "[MASK]", "."]
     assert names(filled.tokens) == one + two
     assert filled.ends.tolist() == [6, 13]
     assert filled.masks.tolist() == [4, 10, 11]
@@ -58,9 +58,9 @@ def test_the_text_is_cut_and_never_the_pattern() -> None:
     wording, *_ = Wording.of(patterns(), "en", WORDS)
     filled, cut = wording.fill([("we run " * 15, ""), ("we run", ""), ("we [MASK] run", "")], WORDS, max_length=8)
     assert cut == 1
-    assert names(filled[0].tokens[: filled[0].ends[0]]) == "we run we it is [MASK] .".split()
-    assert names(filled[0].tokens[filled[0].ends[0] :]) == "we run we it is [MASK] [MASK] .".split()
-    assert names(filled[2].tokens[: filled[2].ends[0]]) == "we [MASK] run it is [MASK] .".split()
+    assert names(filled[0].tokens[: filled[0].ends[0]]) == ["we", "run", "we", "it", "is", "[MASK]", "."]
+    assert names(filled[0].tokens[filled[0].ends[0] :]) == ["we", "run", "we", "it", "is", "[MASK]", "[MASK]", "."]
+    assert names(filled[2].tokens[: filled[2].ends[0]]) == ["we", "[MASK]", "run", "it", "is", "[MASK]", "."]
     assert filled[2].masks.tolist()[0] == 5
     with pytest.raises(RecipeError, match=r"of 5 tokens(?s:.*)expected: *at least 6"):
         wording.fill([("we", "")], WORDS, max_length=4)
@@ -70,7 +70,7 @@ def test_of_a_pair_the_longer_text_is_cut() -> None:
     """Ten words and two in a window with room for six."""
     wording, *_ = Wording.of(patterns("{text} is {mask} {text_pair}"), "en", WORDS)
     ((filled,), _) = wording.fill([("we " * 10, "run run")], WORDS, max_length=9)
-    assert names(filled.tokens[filled.ends[0] :]) == "we we we we is [MASK] [MASK] run run".split()
+    assert names(filled.tokens[filled.ends[0] :]) == ["we", "we", "we", "we", "is", "[MASK]", "[MASK]", "run", "run"]
 
 
 def test_unknown_words_are_named_and_a_label_without_any_is_refused() -> None:
@@ -133,5 +133,5 @@ def test_the_bundled_file_is_whole() -> None:
     found = read_patterns("package:topics.patterns.yaml")
     assert len(found.patterns) == 25
     assert len(found.labels) == 7
-    with pytest.raises(DataError, match="no pattern file 'nowhere.yaml'"):
+    with pytest.raises(DataError, match="no pattern file .nowhere"):
         read_patterns("nowhere.yaml")

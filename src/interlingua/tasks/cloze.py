@@ -116,7 +116,7 @@ class Cloze(Task):
         for example in train:
             if example.label not in patterns.labels:
                 raise LabelError(
-                    f"label {example.label!r}{nearest(example.label, patterns.labels)} has no words",
+                    f"label {example.label!r} without words{nearest(example.label, patterns.labels)}",
                     expected=f"a label of the verbalisers: {', '.join(patterns.labels)}",
                     where=f"{example.where}; {recipe.patterns}",
                     next_step="give it words in every language, or map it to another label (task.mapping: FILE)",
