@@ -19,9 +19,14 @@ def test_corpora_are_found() -> None:
 
 @pytest.mark.parametrize("name", ["generl.tsv.zst", "languages.tsv", "SOURCES.md", "recipes/topics.yaml", ""])
 def test_other_files_of_the_package_are_no_corpora(name: str) -> None:
-    """The message names what can be read in their place: the three files of SOURCES.md that hold texts."""
+    """The message names what can be read in their place: the files of SOURCES.md that hold texts or patterns."""
     with pytest.raises(DataError) as caught:
         resolve(f"package:{name}")
     assert caught.value.where == f"package:{name}"
     listed = caught.value.expected.partition("one of ")[2].split(", ")
-    assert listed == ["package:bible.tsv.zst", "package:general.tsv.zst", "package:sib200.tsv.zst"]
+    assert listed == [
+        "package:bible.tsv.zst",
+        "package:general.tsv.zst",
+        "package:sib200.tsv.zst",
+        "package:topics.patterns.yaml",
+    ]

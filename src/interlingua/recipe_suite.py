@@ -77,7 +77,7 @@ class SuiteEntry(Recipe):
             raise ValueError(f"entry {self.name!r} has {'both' if self.task else 'neither'} of task and retrieve")
         if self.task is not None and not self.task.test:
             raise ValueError(f"entry {self.name!r} has no test files")
-        if self.task is not None and not self.taught_by and not self.task.train:
+        if self.task is not None and not self.taught_by and not self.task.train and self.task.shots != 0:
             raise ValueError(f"entry {self.name!r} has neither training files nor taught_by")
         return self
 

@@ -22,8 +22,8 @@ class LabelledFile(Recipe):
     """Labelled examples of one language, or of many if the file has a `lang` column."""
 
     path: Path
-    """csv, tsv[.zst], jsonl[.zst] (classify); two-column or CoNLL-U files [.zst] (tag); SQuAD's .json, or .jsonl with a
-    question a line [.zst] (span)."""
+    """csv, tsv[.zst], jsonl[.zst] (classify, cloze); two-column or CoNLL-U files [.zst] (tag); SQuAD's .json, or .jsonl
+    with a question a line [.zst] (span)."""
     lang: str | None = None
     """Language tag, unless the rows have their own."""
     lang_pair: str | None = None
@@ -55,8 +55,9 @@ class LabelledFile(Recipe):
 class TaskRecipe(Recipe):
     """A task with its files."""
 
-    type: Literal["classify", "tag", "span"] = "classify"
-    """classify: one or two texts, one label. tag: a label a word. span: a question, and its answer in a passage."""
+    type: Literal["classify", "cloze", "tag", "span"] = "classify"
+    """classify: one or two texts, one label. cloze: the same, asked of a masked language model's own head. tag: a label
+    a word. span: a question, and its answer in a passage."""
     name: str = "task"
     """Shown in tables."""
     train: tuple[LabelledFile, ...] = ()
@@ -65,14 +66,19 @@ class TaskRecipe(Recipe):
     """For choosing the epoch; source language only, unless target development data is really at hand."""
     test: tuple[LabelledFile, ...] = ()
     """What is scored, per language."""
-    shots: Annotated[int, Field(ge=0)] = 0
-    """Teach with so many examples of every class and language, drawn anew for each seed; 0: with all."""
+    shots: Annotated[int, Field(ge=0)] | None = None
+    """Teach with so many examples of every class and language, drawn anew for each seed; none: with all; 0: teach
+    nothing (cloze)."""
     text: str = "text"
-    """classify: column of the text."""
+    """classify, cloze: column of the text."""
     text_pair: str | None = None
-    """classify: column of the second text, if there are two."""
+    """classify, cloze: column of the second text, if there are two."""
     label: str = "label"
-    """classify: column of the label."""
+    """classify, cloze: column of the label."""
+    patterns: Path | None = None
+    """cloze: YAML file with a pattern and the words of every label, by language, as package:topics.patterns.yaml."""
+    calibrate: bool = False
+    """cloze: take off each label's score what texts without content give it in the same pattern."""
     tags: Literal["iob2", "pos"] = "pos"
     """tag: entity spans (IOB2, span F1) or one tag a word (accuracy)."""
     rule: Literal["auto", "squad", "mlqa", "character"] = "auto"

@@ -236,8 +236,11 @@ def _controls(
 ) -> list[Score]:
     from interlingua.evaluate import control_scores
     from interlingua.models.encoder import load
+    from interlingua.transfer.shots import draw_shots
 
     assert callable(stage)
+    if plan.task.shots:
+        train_examples = draw_shots(train_examples, plan.task.shots, tuned.seed)
     return control_scores(
         tuned.task, train_examples, examples, kinds=kinds, tune=plan.tune, seed=tuned.seed,
         encoder=load(plan.model) if "random" in kinds else None,

@@ -14,29 +14,29 @@ if TYPE_CHECKING:
 
 __all__ = ["PACKAGE", "read_packed", "resolve", "xlmr_tokenizer"]
 
-#: Prefix of paths that mean a corpus of this folder.
+#: Prefix of paths that mean a file of this folder.
 PACKAGE = "package:"
-_CORPUS = ".tsv.zst"
+_ENDINGS = (".tsv.zst", ".patterns.yaml")
 
 
 def resolve(path: str | Path) -> Path:
-    """The file that a path means; ``package:NAME`` is a corpus that ships inside the package.
+    """The file that a path means; ``package:NAME`` is a corpus or pattern file that ships inside the package.
 
     Raises:
-        DataError: no such corpus in the package.
+        DataError: no such file in the package.
     """
     text = str(path)
     if not text.startswith(PACKAGE):
         return Path(path)
     folder = Path(str(files(__name__)))
-    corpora = {f"{PACKAGE}{file.name}": file for file in sorted(folder.iterdir()) if file.name.endswith(_CORPUS)}
-    if text not in corpora:
+    shipped = {f"{PACKAGE}{file.name}": file for file in sorted(folder.iterdir()) if file.name.endswith(_ENDINGS)}
+    if text not in shipped:
         raise DataError(
-            f"no corpus {text!r} in the package",
-            expected=f"a file of your own, or one of {', '.join(corpora)}",
+            f"no file {text!r} in the package",
+            expected=f"a file of your own, or one of {', '.join(shipped)}",
             where=text,
         )
-    return corpora[text]
+    return shipped[text]
 
 
 @cache

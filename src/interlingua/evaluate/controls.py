@@ -84,6 +84,9 @@ def control_scores(
         on_step: called after each step of ``random``'s tuning.
     """
     check_controls(kinds)
+    if not train_examples:
+        raise RecipeError("controls without training examples", expected="task.train files", where="controls")
+    task = task.control()
     scores: list[Score] = []
     for kind in kinds:
         if kind == "random":

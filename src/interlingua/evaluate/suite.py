@@ -183,7 +183,7 @@ def teaching(entry: SuiteEntry, suite: SuiteRecipe) -> dict[str, FinetuneRecipe]
         tune=entry.tune or suite.tune,
     )
     if not entry.sources:
-        return {"-".join(dict.fromkeys(tag for file in task.train for tag in _languages(file))): whole}
+        return {"-".join(dict.fromkeys(tag for file in task.train for tag in _languages(file))) or "nothing": whole}
     found = {}
     for name, tags in entry.sources.items():
         train, dev = (tuple(f for f in files if set(_languages(f)) <= set(tags)) for files in (task.train, task.dev))

@@ -147,7 +147,13 @@ def open_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def open_checkpoint(
-    path: Path, auto_class: Any, *, families: Iterable[str] | None = None, fresh: Sequence[str] = (), **config: Any
+    path: Path,
+    auto_class: Any,
+    *,
+    families: Iterable[str] | None = None,
+    fresh: Sequence[str] = (),
+    with_head: bool = False,
+    **config: Any,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Open a local checkpoint as a given auto class.
 
@@ -156,6 +162,7 @@ def open_checkpoint(
         auto_class: e.g. ``transformers.AutoModelForMaskedLM``.
         families: model types that will do; any if None.
         fresh: parts of names of weights that the file may lack, besides a head.
+        with_head: the file may not lack a head either.
         config: config fields to set, e.g. ``num_labels=7``.
 
     Raises:
@@ -183,6 +190,13 @@ def open_checkpoint(
     with _damaged(folder), _quiet():
         model, report = auto_class.from_pretrained(folder, use_safetensors=True, output_loading_info=True, **config)
     body = "" if model.base_model is model else f"{model.base_model_prefix}."
+    if with_head and (absent := sorted(k for k in report["missing_keys"] if not k.startswith(body or "\0"))):
+        raise CheckpointError(
+            f"{len(absent)} weights of the head of a {type(model).__name__} are not in the file, first {absent[0]!r}",
+            expected="a checkpoint that was saved with this head",
+            where=str(folder),
+            next_step="take a model that has one, such as xlm-r, mbert, mmbert or a run of `interlingua pretrain`",
+        )
     lacking = (*HEADS, *fresh)
     missing = [k for k in report["missing_keys"] if k.startswith(body) and not any(part in k for part in lacking)]
     if missing:

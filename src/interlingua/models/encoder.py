@@ -146,6 +146,7 @@ class Encoder:
         tokenizer: its tokenizer.
         prefix: put before every text (E5 models want ``query: ``).
         max_length: longest text in tokens; longer ones are cut (and counted by whoever asks).
+        folder: where it was opened; a head that the file has lies there still.
     """
 
     name: str
@@ -153,6 +154,7 @@ class Encoder:
     tokenizer: PreTrainedTokenizerBase
     prefix: str = ""
     max_length: int = 512
+    folder: Path | None = None
 
     def tokenize(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Token ids with specials, cut at ``max_length``, one int64 array a text."""
@@ -263,4 +265,5 @@ def load(name: str | Path = "e5-small") -> Encoder:
     kind = architecture_or_plain(model)
     offset = tokenizer.pad_token_id + kind.position_offset if kind.position_offset else 0
     # XLNet, without a longest text, says -1.
-    return Encoder(str(name), model, tokenizer, prefix, min(512, positions - offset) if positions > 0 else 512)
+    longest = min(512, positions - offset) if positions > 0 else 512
+    return Encoder(str(name), model, tokenizer, prefix, longest, folder)

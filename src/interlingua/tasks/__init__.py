@@ -2,6 +2,7 @@
 
 from interlingua.tasks.base import Encoded, Example, Task, TaskStream
 from interlingua.tasks.classify import Classify, TextExample, read_text_examples
+from interlingua.tasks.cloze import Cloze
 from interlingua.tasks.mine import Bitext, Candidates, best_threshold, candidates, mine, mining_scores, read_bitext
 from interlingua.tasks.passages import PassageSet, question_passages, read_beir
 from interlingua.tasks.questions import Answer, Question, read_questions
@@ -16,6 +17,7 @@ __all__ = [
     "Bitext",
     "Candidates",
     "Classify",
+    "Cloze",
     "Encoded",
     "Example",
     "PassageSet",
@@ -47,4 +49,4 @@ __all__ = [
 ]
 
 #: Tasks that are taught, by their type in recipes.
-TASKS: dict[str, type[Task]] = {task.kind: task for task in (Classify, Tag, Span)}
+TASKS: dict[str, type[Task]] = {task.kind: task for task in (Classify, Cloze, Tag, Span)}

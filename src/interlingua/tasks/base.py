@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -82,10 +83,11 @@ class Encoded:
         lang: canonical tag.
         labels: what is to be predicted, as the task has it, int64 or float32.
         types: token types, int64 [n], or None.
-        words: tag: place of the first token of each word, -1 for words cut away.
+        words: tag: place of the first token of each word, -1 for words cut away; cloze: places of the masks.
         gold: tag: tag index of every word, also of those cut away.
         spans: span: characters (first, behind the last) of each token of the passage, -1 elsewhere, int64 [n, 2].
         example: tag: the sentence; span: the question it is a window of.
+        ends: where an example is several texts, one after another in ``tokens``: behind the last token of each.
         states: states of the frozen lower layers [n, D], if computed.
         states_layer: how many layers they have behind them.
         second: where the second side begins, if there are two; it may be in another language.
@@ -99,9 +101,24 @@ class Encoded:
     gold: NDArray[Any] | None = None
     spans: NDArray[Any] | None = None
     example: Any = None
+    ends: NDArray[Any] | None = None
     states: NDArray[Any] | None = None
     states_layer: int = 0
     second: int | None = None
+
+    def parts(self) -> list[Encoded]:
+        """Its texts, each alone and without labels; itself where it is one."""
+        if self.ends is None:
+            return [self]
+
+        def cut(values: NDArray[Any] | None, begin: int, end: int) -> NDArray[Any] | None:
+            return None if values is None else values[begin:end]
+
+        return [
+            replace(self, tokens=self.tokens[begin:end], types=cut(self.types, begin, end),
+                    states=cut(self.states, begin, end), ends=None)
+            for begin, end in pairwise([0, *self.ends.tolist()])
+        ]  # fmt: skip
 
 
 class Task(ABC):
@@ -121,6 +138,8 @@ class Task(ABC):
     """The class of ``transformers`` that opens its networks."""
     whole_texts: ClassVar[bool] = False
     """Whether it judges whole texts, as sentence vectors do: then an encoder's pooling and prefix are used."""
+    pretrained_head: ClassVar[bool] = False
+    """Whether its head is the pretrained network's own: then it can be done with nothing taught."""
     layout = Layout("single")
     splittable = True
     networks: Mapping[str, nn.Module] = {}
@@ -202,6 +221,18 @@ class Task(ABC):
     @abstractmethod
     def batch(self, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:
         """Pack examples with their labels."""
+
+    def notes(self, tokenizer: PreTrainedTokenizerBase) -> list[str]:
+        """What is to be said of the task and a vocabulary before anything is taught, a line each."""
+        return []
+
+    def settled(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> Self:
+        """The task with all that it must know of a network that was taught; itself, by default."""
+        return self
+
+    def control(self) -> Task:
+        """What a network with random weights is taught in its place; itself, by default."""
+        return self
 
     def prepare(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> Targets:
         """The labels are in the batch; one prediction a segment."""
@@ -311,10 +342,11 @@ def at_least_two(labels: Collection[str]) -> list[str]:
 
 
 def lay_out(examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:
-    """Pack examples, without their labels; segment ``i + 1`` is example ``i``.
+    """Pack examples, without their labels; segment ``i + 1`` is example ``i``, or text ``i`` if they have several.
 
     Every token knows the language of its own side.
     """
+    examples = [part for example in examples for part in example.parts()]
     longest = max(len(e.tokens) for e in examples)
     languages = sorted({tag for e in examples for tag in e.lang.split("/")})
     batch = rows_from_texts(
@@ -424,7 +456,8 @@ def add_frozen_states(
     batch_tokens: int = 2048,
 ) -> list[Encoded]:
     """The same examples with the states of the network's lowest ``layers`` layers."""
-    out: list[Encoded | None] = [None] * len(examples)
+    wholes, examples = examples, [part for example in examples for part in example.parts()]
+    found: list[NDArray[Any]] = [np.zeros(0)] * len(examples)
     with torch.inference_mode():
         for indices, batch in length_sorted_batches([e.tokens for e in examples], tokenizer, batch_tokens=batch_tokens):
             if examples[indices[0]].types is not None:
@@ -436,6 +469,9 @@ def add_frozen_states(
                 batch = replace(batch, types_BL=types_BL)
             states_BLD = lower_states(model, batch.to(model.device), layers).float().cpu().numpy()
             for row, i in enumerate(indices):
-                states = states_BLD[row, : len(examples[i].tokens)].copy()
-                out[i] = replace(examples[i], states=states, states_layer=layers)
-    return [e for e in out if e is not None]
+                found[i] = states_BLD[row, : len(examples[i].tokens)].copy()
+    remaining = iter(found)
+    return [
+        replace(whole, states_layer=layers, states=np.concatenate([next(remaining) for _ in whole.parts()]))
+        for whole in wholes
+    ]

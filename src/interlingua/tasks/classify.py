@@ -35,7 +35,16 @@ if TYPE_CHECKING:
 
     from interlingua.recipe_transfer import LabelledFile, TaskRecipe
 
-__all__ = ["Classify", "TextExample", "crossed", "encode_texts", "read_text_examples", "texts_of_file"]
+__all__ = [
+    "Classify",
+    "TextExample",
+    "class_counts",
+    "class_metrics",
+    "crossed",
+    "encode_texts",
+    "read_text_examples",
+    "texts_of_file",
+]
 
 
 @dataclass(frozen=True)
@@ -205,6 +214,27 @@ def encode_texts(
     return encoded, sum(len(e.tokens) == max_length for e in encoded)
 
 
+def class_counts(labels: Sequence[str], predicted: Sequence[int], examples: Sequence[Encoded]) -> NDArray[np.float64]:
+    """Of every class in turn: right, predicted, gold."""
+    classes = np.arange(len(labels))
+    gold = np.array([e.labels for e in examples]).reshape(-1, 1) == classes
+    own = np.array(predicted).reshape(-1, 1) == classes
+    return np.concatenate([gold * own, own, gold], axis=1).astype(np.float64)
+
+
+def class_metrics(totals_K: NDArray[np.float64]) -> dict[str, float]:
+    """Accuracy and macro-F1 of summed counts: mean of F1 over the classes that occur in gold or prediction, those never
+    taught being one with F1 0.
+    """
+    right, own, gold = totals_K.reshape(3, -1)
+    seen = own + gold > 0
+    unseen = own.sum() > gold.sum()
+    return {
+        "accuracy": float(right.sum() / max(1.0, own.sum())),
+        "macro_f1": float(np.sum(2 * right[seen] / (own + gold)[seen]) / max(1, seen.sum() + unseen)),
+    }
+
+
 class Classify(Task):
     """Text classification over a fixed list of labels.
 
@@ -280,22 +310,11 @@ class Classify(Task):
 
     def counts(self, predicted: Sequence[int], examples: Sequence[Encoded]) -> NDArray[np.float64]:
         """Of every class in turn: right, predicted, gold."""
-        classes = np.arange(len(self.labels))
-        gold = np.array([e.labels for e in examples]).reshape(-1, 1) == classes
-        own = np.array(predicted).reshape(-1, 1) == classes
-        return np.concatenate([gold * own, own, gold], axis=1).astype(np.float64)
+        return class_counts(self.labels, predicted, examples)
 
     def metrics(self, totals_K: NDArray[np.float64]) -> dict[str, float]:
-        """Accuracy and macro-F1: mean of F1 over the classes that occur in gold or prediction, those never taught
-        being one with F1 0.
-        """
-        right, own, gold = totals_K.reshape(3, -1)
-        seen = own + gold > 0
-        unseen = own.sum() > gold.sum()
-        return {
-            "accuracy": float(right.sum() / max(1.0, own.sum())),
-            "macro_f1": float(np.sum(2 * right[seen] / (own + gold)[seen]) / max(1, seen.sum() + unseen)),
-        }
+        """Accuracy and macro-F1."""
+        return class_metrics(totals_K)
 
     def prediction_file(self, predicted: Sequence[int], examples: Sequence[Encoded]) -> tuple[str, str]:
         """A label a line."""

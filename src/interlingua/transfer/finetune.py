@@ -111,7 +111,8 @@ def finetune(
     from interlingua.models.encoder import load
     from interlingua.tasks.labels import label_differences
 
-    if not recipe.task.train:
+    shots = recipe.task.shots
+    if not recipe.task.train and shots != 0:
         raise RecipeError("a task without training files", expected="task.train: [{path, lang}]", where="task.train")
     out = out or Path("runs") / recipe.name
     with Run(out, to_yaml(recipe), execution=EXECUTION):
@@ -123,14 +124,19 @@ def finetune(
         task = build_task(recipe.task, train_examples)
         languages = ", ".join(sorted({e.lang for e in train_examples}))
         labels = f", {len(task.labels)} labels" if task.labels else ""
-        say(f"task {task.name}: {len(train_examples):,} examples in {languages}{labels}")
-        for line in (*notes_of([*train_examples, *dev_examples]), *label_differences(train_examples)):
-            say(line)
+        taught = f"{len(train_examples):,} examples in {languages}" if train_examples else "no examples"
+        say(f"task {task.name}: {taught}{labels}")
         if recipe.tune.method == "madx":
             for line in check_languages(recipe.tune.language_adapters, recipe.tune.without_adapter,
                                         [*train_examples, *dev_examples]):  # fmt: skip
                 say(line)
         encoder = encoder or load(recipe.model)
+        for line in (
+            *notes_of([*train_examples, *dev_examples]),
+            *label_differences(train_examples),
+            *task.notes(encoder.tokenizer),
+        ):
+            say(line)
         tuned: list[Tuned] = []
         cache: dict[str, list[Encoded]] = {}
         for seed in recipe.seeds:
@@ -144,16 +150,15 @@ def finetune(
                 say(f"seed {seed}: found in {folder}")
                 continue
             with Run(out / "training" / f"seed-{seed}", to_yaml(recipe), execution=EXECUTION) as run:
-                shots = recipe.task.shots
                 result = tune_once(
                     encoder,
                     task,
-                    draw_shots(train_examples, shots, seed) if shots else train_examples,
+                    train_examples if shots is None else draw_shots(train_examples, shots, seed),
                     recipe.tune,
                     seed=seed,
                     dev_examples=dev_examples,
                     on_step=(lambda p, seed=seed: on_step(seed, p)) if on_step else None,  # type: ignore[misc]
-                    cache=None if shots else cache,
+                    cache=cache if shots is None else None,
                     run=run,
                 )
                 save_tuned(result, folder, encoder)

@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from interlingua.recipe_transfer import TuneRecipe
     from interlingua.tasks import Task
 
-__all__ = ["body_and_head", "new_head", "parameter_groups", "task_tokenizer"]
+__all__ = ["body_and_head", "has_pretrained_head", "new_head", "parameter_groups", "task_tokenizer"]
 
 
 def new_head(encoder: Encoder, task: Task, *, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """The encoder's network with a fresh head for the task, in the class plain ``transformers`` has for it.
 
+    A task that is done with the pretrained network's own head keeps that.
+
     Raises:
-        CheckpointError: ``transformers`` has no such class for this family.
+        CheckpointError: ``transformers`` has no such class for this family, or the checkpoint no such head.
     """
     import torch
     import transformers
@@ -35,6 +37,8 @@ def new_head(encoder: Encoder, task: Task, *, seed: int) -> tuple[PreTrainedMode
     from interlingua.models.architectures import architecture
     from interlingua.models.pooling import add_mean_layer
 
+    if task.pretrained_head:
+        return _pretrained(encoder, task), task_tokenizer(encoder, task)
     config = copy.deepcopy(encoder.model.config)
     for name, value in task.config().items():
         setattr(config, name, value)
@@ -58,6 +62,31 @@ def new_head(encoder: Encoder, task: Task, *, seed: int) -> tuple[PreTrainedMode
             _open_pooler(model)
     model.config.interlingua_prefix = ""
     return model, task_tokenizer(encoder, task)
+
+
+def _pretrained(encoder: Encoder, task: Task) -> PreTrainedModel:
+    """The encoder's network with the head it was pretrained with."""
+    import transformers
+
+    from interlingua.errors import CheckpointError
+    from interlingua.models.checkpoint import open_checkpoint
+
+    if has_pretrained_head(encoder.model):
+        return copy.deepcopy(encoder.model)
+    if encoder.folder is None:
+        raise CheckpointError(
+            f"encoder {encoder.name!r} without a head, and not from a folder that may have one",
+            expected=f"what {task.auto} opened, or a name or folder of a checkpoint with that head",
+            next_step="give its folder, or choose task.type=classify, which needs no pretrained head",
+        )
+    model, _ = open_checkpoint(encoder.folder, getattr(transformers, task.auto), with_head=True)
+    model.base_model.load_state_dict(encoder.model.base_model.state_dict(), strict=False)
+    return model
+
+
+def has_pretrained_head(model: PreTrainedModel) -> bool:
+    """Whether a network's head was pretrained with it, as those over a vocabulary are, and is not new with a task."""
+    return model.get_output_embeddings() is not None
 
 
 def task_tokenizer(encoder: Encoder, task: Task) -> PreTrainedTokenizerBase:
@@ -116,7 +145,7 @@ def parameter_groups(
 
     parameters = dict(model.named_parameters())
     body, head = ([(n, parameters[n]) for n in names] for names in body_and_head(model))
-    groups = [(head, recipe.head_lr or lr)]
+    groups = [(head, lr if has_pretrained_head(model) else recipe.head_lr or lr)]
     if recipe.layer_decay == 1.0:
         return [(body, lr), *groups]
     layers = architecture(model).stack(model.base_model)[1]

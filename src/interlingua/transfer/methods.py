@@ -11,9 +11,9 @@ switched off, some added), the tokenizer it is taught with, and for methods of `
     prefix   keys and values in every layer (Li and Liang 2021, arXiv 2101.00190)
     adapter  a bottleneck behind every layer; madx: behind those of languages (:mod:`interlingua.transfer.bottlenecks`)
 
-Decisions: the head always learns and is always saved; ``freeze`` keeps its meaning (no low-rank updates, scales, biases
-or adapters below it); the network itself runs in our batches and ``peft`` only holds the added weights, so that its
-folder opens in plain ``peft``. Price: a class that ``peft`` cannot wrap cannot be tuned so.
+Decisions: a new head always learns and is always saved; ``freeze`` keeps its meaning (no low-rank updates, scales,
+biases or adapters below it); the network itself runs in our batches and ``peft`` only holds the added weights, so that
+its folder opens in plain ``peft``. Price: a class that ``peft`` cannot wrap cannot be tuned so.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from interlingua.models.architectures import architecture
 from interlingua.recipe_transfer import TuneRecipe
 from interlingua.transfer.bottlenecks import ADAPTER_METHODS, Bottlenecks, adapted_by, write_bottlenecks
 from interlingua.transfer.freezing import freeze
+from interlingua.transfer.heads import has_pretrained_head
 
 if TYPE_CHECKING:
     from torch import nn
@@ -141,8 +142,8 @@ def adapt(
         frozen = 0 if adapters.languages else below
         return Adapted(model, tokenizer, tokenizer, recipe.method, frozen, bottlenecks=adapters)
     config = _CONFIGS[recipe.method](model, recipe, below)
-    config.task_type = _TASK_TYPES[task.auto]
-    config.modules_to_save = [*head_modules(model), *pooling_modules(model)]
+    config.task_type = _TASK_TYPES.get(task.auto)
+    config.modules_to_save = [*head_modules(model), *pooling_modules(model)] or None
     config.base_model_name_or_path = model.config.name_or_path
     return _wrapped(model, tokenizer, config, recipe.method, below if recipe.method in {"lora", "ia3"} else 0)
 
@@ -226,6 +227,8 @@ def pooling_modules(model: PreTrainedModel) -> list[str]:
 
 def head_modules(model: PreTrainedModel) -> list[str]:
     """Names of the modules that are new with the task: those outside the pretrained network, and poolers."""
+    if has_pretrained_head(model):
+        return []
     base = model.base_model
     names = [
         name for name, child in model.named_children() if child is not base and any(True for _ in child.parameters())

@@ -177,6 +177,7 @@ def _share_body(reference: PreTrainedModel, model: PreTrainedModel) -> None:
     for name, body in _body_names(model).items():
         module, _, own = name.rpartition(".")
         model.get_submodule(module)._parameters[own] = theirs[body]
+    model.tie_weights()  # a head over the vocabulary goes by the table that is now the body's
 
 
 def common_names(headed: Headed) -> dict[str, str]:

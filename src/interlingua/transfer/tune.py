@@ -152,6 +152,8 @@ def tune_once(
     from interlingua.tasks.base import TaskStream, add_frozen_states
     from interlingua.train.dist import pick_device
 
+    if not train_examples:
+        return _untaught(encoder, task, recipe, seed)
     if recipe.select != "last" and not dev_examples:
         raise RecipeError(f"tune.select = {recipe.select!r} without development examples", where="task.dev",
                           expected="task.dev files, or tune.select=last")  # fmt: skip
@@ -198,9 +200,26 @@ def tune_once(
     if recipe.merge:
         model, tokenizer = merged(adapted), adapted.own_tokenizer
     layers = frozen if architecture(model).layered else 0
-    return Tuned(
-        model.eval(), tokenizer, task, seed, layers, selection, learnt, adapted=None if recipe.merge else adapted
-    )
+    task = task.settled(model.eval(), tokenizer)
+    return Tuned(model, tokenizer, task, seed, layers, selection, learnt, adapted=None if recipe.merge else adapted)
+
+
+def _untaught(encoder: Encoder, task: Task, recipe: TuneRecipe, seed: int) -> Tuned:
+    """A task whose network was pretrained for it, as it is."""
+    from interlingua.train.dist import pick_device
+
+    if not task.pretrained_head:
+        raise RecipeError(
+            f"a task of type {task.kind!r} with no example to teach it",
+            expected="task.train with examples, and task.shots of at least 1 or left out",
+            where="task.shots",
+            next_step="task.type=cloze asks a masked language model without teaching it",
+        )
+    model, tokenizer = new_head(encoder, task, seed=seed)
+    share_frozen(model.requires_grad_(False), encoder.model)
+    model.to(pick_device(recipe.device))
+    task.encode([], tokenizer, max_length=recipe.max_length)
+    return Tuned(model.eval(), tokenizer, task.settled(model, tokenizer), seed, 0, "nothing taught, nothing selected")
 
 
 def train_epochs(
