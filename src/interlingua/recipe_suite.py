@@ -23,7 +23,7 @@ class RetrieveRecipe(Recipe):
     """Sentence retrieval: nothing is taught."""
 
     path: Path
-    """TSV of parallel sentences, as `interlingua retrieve sentences` reads it."""
+    """TSV of parallel sentences, or LASER's folder, as `interlingua retrieve sentences` reads them."""
     source: str = "en"
     """Language searched from and to."""
     languages: tuple[str, ...] = ()
@@ -34,6 +34,8 @@ class RetrieveRecipe(Recipe):
     """How nearness is measured."""
     centre: bool = False
     """Take every language's mean off first."""
+    layer: Annotated[int, Field(ge=0)] | None = None
+    """Mean of this layer's states, 0 being the embeddings; none: the encoder's own sentence vectors."""
 
     @field_validator("languages")
     @classmethod

@@ -31,6 +31,11 @@ class LabelledFile(Recipe):
     path_pair: Path | None = None
     """A parallel file whose second sides stand in for this one's: second texts row by row (classify), passages and
     answers by id (span). Its language is lang_pair."""
+    columns: dict[Literal["text", "text_pair", "label", "lang", "lang_pair", "split"], str] = Field(
+        default_factory=dict
+    )
+    """classify, score: this file's own names of columns, such as {text: sentence1, label: gold_label}; the task's
+    otherwise."""
     split: str | None = None
     """Only rows whose `split` column says so."""
     languages: tuple[str, ...] = ()
@@ -43,8 +48,9 @@ class LabelledFile(Recipe):
     def _canonical_languages(cls, tags: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(canonical(tag) for tag in tags)
 
-    mapping: Path | None = None
-    """classify, tag: other names for this file's labels, a line `old<TAB>new` each; before those of the task."""
+    mapping: Path | dict[str, str] | None = None
+    """classify, tag: other names for this file's labels, {old: new} or a file with a line `old<TAB>new` each; before
+    those of the task."""
 
     @field_validator("lang", "lang_pair")
     @classmethod
@@ -96,8 +102,9 @@ class TaskRecipe(Recipe):
     bad_answers: Literal["stop", "repair", "drop"] = "stop"
     """span: an answer that is not where the file says. stop: refuse the file; repair: move it to the nearest place
     where its text stands; drop: leave it out. Both are counted."""
-    mapping: Path | None = None
-    """classify, tag: other names for the labels of all files, a line `old<TAB>new` each; entities by their type."""
+    mapping: Path | dict[str, str] | None = None
+    """classify, tag: other names for the labels of all files, {old: new} or a file with a line `old<TAB>new` each;
+    entities by their type."""
     unseen_labels: Literal["stop", "wrong"] = "stop"
     """classify, tag: a label of the test files that training never saw. stop: refuse it; wrong: name it, and count its
     examples (or words) as predicted wrong."""

@@ -47,6 +47,17 @@ def test_lines_of_all_kinds(tmp_path: Path) -> None:
     assert questions[2].answer_lang == "de"
 
 
+def test_tydis_gold_passages_say_their_language_in_the_id(tmp_path: Path) -> None:
+    """One SQuAD document of several languages; the recipe's language is for ids that say none."""
+    qas = [
+        {"id": name, "question": "q", "answers": [{"text": "ab", "answer_start": 0}]}
+        for name in ("finnish--906-0", "swahili--17-1", "english", "plain-7")
+    ]
+    path = tmp_path / "tydi.json"
+    path.write_text(json.dumps({"data": [{"paragraphs": [{"context": "ab c", "qas": qas}]}]}), encoding="utf-8")
+    assert [q.lang for q in read_questions(path, lang="en")] == ["fi", "sw", "en", "en"]
+
+
 def test_tydi_lines_become_gold_passages(tmp_path: Path) -> None:
     """Byte offsets of the primary task, in a text with characters of two bytes: characters inside the passage."""
     before, passage = "Über alles.\n", "Größe: 12 Meter"

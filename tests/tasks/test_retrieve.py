@@ -74,6 +74,26 @@ def test_two_codes_of_one_language_stay_apart(tmp_path: Path) -> None:
     assert [one.texts for one in read_sentence_sets(tmp_path / "sentences.tsv", languages=["kzj"])] == [["c"]]
 
 
+def test_a_folder_of_lasers_files(tmp_path: Path) -> None:
+    """A language and its English side a line; sides of other lengths, and a source that is not English, are refused."""
+    for code, own, english in [("deu", "eins\n\nzwei\n", "one\nx\ntwo\n"), ("cmn", "一\n", "one\n")]:
+        (tmp_path / f"tatoeba.{code}-eng.{code}").write_text(own, encoding="utf-8")
+        (tmp_path / f"tatoeba.{code}-eng.eng").write_text(english, encoding="utf-8")
+    report = ReadReport()
+    sets = {one.language: one for one in read_sentence_sets(tmp_path, report=report)}
+    assert set(sets) == {"de", "zh"}
+    assert (sets["de"].texts, sets["de"].sources) == (["eins", "zwei"], ["one", "two"])
+    assert (report.rows, report.blank) == (3, 1)
+    with pytest.raises(DataError, match="source 'de'"):
+        read_sentence_sets(tmp_path, source="de")
+    (tmp_path / "tatoeba.cmn-eng.eng").write_text("one\ntwo\n", encoding="utf-8")
+    with pytest.raises(DataError, match="1 and 2 lines"):
+        read_sentence_sets(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="0 files"):
+        read_sentence_sets(tmp_path / "empty")
+
+
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [

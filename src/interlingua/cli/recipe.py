@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from interlingua.cli.console import JSON, Answer, Debug, Overrides, RecipeName, Verb, group
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from interlingua.recipe import PretrainRecipe, Recipe
     from interlingua.recipe_transfer import TaskRecipe
 
@@ -75,7 +77,7 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     if isinstance(recipe, PretrainRecipe):
         check_pretrain(recipe)
         _check_finished(recipe)
-    elif not (tasks := _tasks(recipe)) or not all(task.train for task in tasks):
+    elif any(not task.train and task.shots != 0 for task in _tasks(recipe)):
         raise RecipeError(
             "a task without training files",
             expected="task.train: [{path: FILE, lang: TAG}]",
@@ -84,7 +86,8 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
         )
     files = _files(recipe)
     for file in files:
-        check_file(resolve(file))
+        if not file.is_dir():  # LASER's folder of sentences
+            check_file(resolve(file))
     known = {"recipe": name, "kind": _kind(type(recipe)), "files": files}
     return Answer(known, [_able(name, _kind(type(recipe)), len(files))])
 
@@ -120,6 +123,8 @@ def _kind(kind: type[Recipe]) -> str:
 def _files(recipe: Recipe) -> list[Path]:
     """All files that a recipe reads."""
     from interlingua.recipe import PretrainRecipe
+    from interlingua.recipe_suite import SuiteRecipe
+    from interlingua.recipe_translate import TranslateRecipe
 
     if isinstance(recipe, PretrainRecipe):
         data = recipe.data
@@ -127,9 +132,26 @@ def _files(recipe: Recipe) -> list[Path]:
             return []
         targets = [pair.target_path for pair in data.pairs if pair.target_path]
         return [*(text.path for text in data.texts), *(pair.path for pair in data.pairs), *targets, *data.parallel]
-    labelled = [(task, file) for task in _tasks(recipe) for file in (*task.train, *task.dev, *task.test)]
-    mappings = [mapping for task, file in labelled for mapping in (task.mapping, file.mapping) if mapping]
-    return [*(file.path for _, file in labelled), *dict.fromkeys(mappings)]
+    if isinstance(recipe, SuiteRecipe):
+        searched = [entry.retrieve.path for entry in recipe.entries if entry.retrieve]
+        tasks = [entry.task for entry in recipe.entries if entry.task]
+        return [*(recipe.root / path for path in searched), *_of_tasks(tasks, recipe.root)]
+    if isinstance(recipe, TranslateRecipe):
+        read = recipe.data
+        pairs = [path for pair in (*read.pairs, *read.dev) for path in (pair.path, pair.target_path) if path]
+        return [*pairs, *(Path(path) for path in read.parallel), *(text.path for text in read.texts)]
+    return _of_tasks(_tasks(recipe))
+
+
+def _of_tasks(tasks: Sequence[TaskRecipe], root: Path = Path()) -> list[Path]:
+    """Labelled files and mappings, each once; those of a suite are under its folder of data."""
+    from interlingua.data import rooted
+
+    labelled = [(task, file) for task in tasks for file in (*task.train, *task.dev, *task.test)]
+    texts = [path for _, file in labelled for path in (file.path, file.path_pair) if path]
+    beside = [one for task in tasks for one in (task.mapping, task.patterns) if isinstance(one, Path)]
+    beside += [file.mapping for _, file in labelled if isinstance(file.mapping, Path)]
+    return list(dict.fromkeys([*(rooted(path, root) for path in texts), *beside]))
 
 
 def _tasks(recipe: Recipe) -> tuple[TaskRecipe, ...]:

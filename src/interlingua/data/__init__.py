@@ -12,7 +12,7 @@ from interlingua.errors import DataError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-__all__ = ["PACKAGE", "read_packed", "resolve", "xlmr_tokenizer"]
+__all__ = ["PACKAGE", "read_packed", "resolve", "rooted", "xlmr_tokenizer"]
 
 #: Prefix of paths that mean a file of this folder.
 PACKAGE = "package:"
@@ -37,6 +37,11 @@ def resolve(path: str | Path) -> Path:
             where=text,
         )
     return shipped[text]
+
+
+def rooted(path: Path, root: Path) -> Path:
+    """A path of a recipe under its folder of data; one of the package stays as it is."""
+    return path if str(path).startswith(PACKAGE) else root / path
 
 
 @cache

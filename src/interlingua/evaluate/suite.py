@@ -235,10 +235,10 @@ def _examples(entry: SuiteEntry, work: _Work) -> dict[str, list[Example]]:
 
 def _rooted(files: Sequence[LabelledFile], suite: SuiteRecipe) -> tuple[LabelledFile, ...]:
     """Files under the suite's folder of data."""
-    from interlingua.data import PACKAGE
+    from interlingua.data import rooted
 
     def under(path: Path | None) -> Path | None:
-        return path if path is None or str(path).startswith(PACKAGE) else suite.root / path
+        return rooted(path, suite.root) if path else None
 
     return tuple(f.model_copy(update={"path": under(f.path), "path_pair": under(f.path_pair)}) for f in files)
 
@@ -342,7 +342,8 @@ def _retrieve(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
     absent = []
     for pairs in sets:
         digest = digest_of([pairs])
-        key = key_of(fingerprint=own, examples=digest, scoring=plan.scoring, centre=plan.centre, name=entry.name)
+        how = plan.model_dump(include={"scoring", "centre", "layer"})
+        key = key_of(fingerprint=own, examples=digest, name=entry.name, **how)
         if (kept := work.cache.get(key)) is not None:
             scores += kept.scores
             work.kept += 1
@@ -358,7 +359,12 @@ def _retrieve(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
 
     # All at once: most have their English side in common.
     found = retrieve_sentences(
-        encoder, [pairs for pairs, _, _ in absent], scorings=[plan.scoring], centre=plan.centre, progress=encoded
+        encoder,
+        [pairs for pairs, _, _ in absent],
+        scorings=[plan.scoring],
+        centre=plan.centre,
+        layer=plan.layer,
+        progress=encoded,
     )
     asked = [one for one in found if one.model.endswith("+centred") == plan.centre]
     write_tatoeba(work.out / "predictions" / "retrieval", asked, name=entry.name)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -111,6 +112,7 @@ def read_text_examples(
     text: str = "text",
     text_pair: str | None = None,
     label: str = "label",
+    columns: Mapping[str, str] = MappingProxyType({}),
 ) -> list[TextExample]:
     """Read a labelled file.
 
@@ -122,11 +124,13 @@ def read_text_examples(
         text: column of the text.
         text_pair: column of the second text.
         label: column of the label.
+        columns: what this file calls the columns ``lang``, ``lang_pair`` and ``split``.
 
     Raises:
         DataError: missing or empty file, a missing column, uneven rows, no row of the split.
     """
     path = Path(path)
+    own = {name: columns.get(name, name) for name in ("lang", "lang_pair", "split")}
     examples = []
     for number, row in _rows(path, ReadReport()):
         where = f"{path}, line {number}"
@@ -136,13 +140,13 @@ def read_text_examples(
                     f"no column {column!r}{nearest(column, row)}", expected=f"one of {', '.join(row)}", where=where,
                     next_step="name the columns with task.text, task.text_pair, task.label",
                 )  # fmt: skip
-        if split is not None and row.get("split", split) != split:
+        if split is not None and row.get(own["split"], split) != split:
             continue
-        tag = row.get("lang") or lang
+        tag = row.get(own["lang"]) or lang
         if not tag:
             raise DataError("a row without a language", expected="a `lang` column, or lang: in the recipe", where=where)
         pair = row[text_pair] if text_pair else None
-        tags = [canonical(one) for one in (tag, (row.get("lang_pair") or lang_pair) if text_pair else None) if one]
+        tags = [canonical(one) for one in (tag, (row.get(own["lang_pair"]) or lang_pair) if text_pair else None) if one]
         examples.append(TextExample(row[text], "/".join(dict.fromkeys(tags)), row[label], pair, where))
     if not examples:
         raise DataError(f"no example in {path.name!r}" + (f" with split {split!r}" if split else ""),
@@ -156,8 +160,14 @@ def texts_of_file(recipe: TaskRecipe, file: LabelledFile) -> list[TextExample]:
     Raises:
         DataError: a parallel file with other rows.
     """
+    named = {str(name): column for name, column in file.columns.items()}
     read = partial(
-        read_text_examples, split=file.split, text=recipe.text, text_pair=recipe.text_pair, label=recipe.label
+        read_text_examples,
+        split=file.split,
+        text=named.get("text", recipe.text),
+        text_pair=named.get("text_pair", recipe.text_pair),
+        label=named.get("label", recipe.label),
+        columns=named,
     )
     if file.path_pair is None:
         return read(resolve(file.path), lang=file.lang, lang_pair=file.lang_pair)

@@ -111,6 +111,9 @@ def _squad(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         for paragraph in article.get("paragraphs", [article]):
             for qa in paragraph.get("qas", [paragraph]):
                 row = {"context": paragraph.get("context"), **qa}
+                # TyDi QA's gold passages hold all languages in one file; the ids say which.
+                if (tongue := _TYDI.get(str(qa.get("id")).partition("--")[0])) and "--" in str(qa["id"]):
+                    row.setdefault("lang", tongue)
                 yield f"{path}, question {row.get('id')!r}", row
 
 

@@ -29,7 +29,7 @@ from interlingua.probe.states import text_vectors
 from interlingua.run import atomic_write
 from interlingua.scores import Score
 from interlingua.text.documents import table_cells
-from interlingua.text.lines import ReadReport, check_file, nfc
+from interlingua.text.lines import ReadReport, check_file, nfc, numbered_lines
 from interlingua.text.pairs import read_parallel
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ def read_sentence_sets(
     Args:
         path: TSV (also ``.gz``, ``.zst``) with a header: ``lang, id, text, english`` (each language with its own
             English side), ``lang, id, text`` (sentences with one id translate each other), or ``id`` and a column a
-            language.
+            language; or a folder of LASER's Tatoeba files (``tatoeba.deu-eng.deu``, ``tatoeba.deu-eng.eng``: a sentence
+            a line).
         source: the language searched from and to.
         languages: only these; all if there are none.
         limit: pairs a language at most, the file's first; 0 for all.
@@ -134,11 +135,14 @@ def read_sentence_sets(
         DataError: unreadable, an id twice in a language, or a language without an id of the source.
         LanguageError: an unknown tag, or a language that the file does not have.
     """
-    check_file(path)
     counts = report if report is not None else ReadReport()
     source = canonical(source)
-    header = next((cells for _, cells in table_cells(path, ReadReport(), "raise")), [])
-    rows = _columns(path, counts) if header[:1] == ["id"] else _table(path, header, counts, source)
+    if path.is_dir():
+        header, rows = ["english"], _laser(path, counts, source)
+    else:
+        check_file(path)
+        header = next((cells for _, cells in table_cells(path, ReadReport(), "raise")), [])
+        rows = _columns(path, counts) if header[:1] == ["id"] else _table(path, header, counts, source)
     texts: dict[str, dict[str, tuple[str, str]]] = {}
     for code, name, text, english in rows:
         own = texts.setdefault(code, {})
@@ -150,6 +154,28 @@ def read_sentence_sets(
     if "english" not in header:
         texts = _joined(texts, tags, source, path)
     return _chosen(texts, tags, source, languages, limit, path)
+
+
+def _laser(folder: Path, counts: ReadReport, source: str) -> Iterator[tuple[str, str, str, str]]:
+    """Pairs of files, a sentence a line; each language has its own English side."""
+    files = sorted(file for file in folder.glob("tatoeba.*-eng.*") if file.suffix != ".eng")
+    if not files or source != "en":
+        raise DataError(
+            f"{len(files)} files tatoeba.XXX-eng.XXX, and source {source!r}",
+            expected="LASER's folder data/tatoeba/v1, searched from and to English",
+            where=str(folder),
+        )
+    for file in files:
+        sides = [[nfc(line) for _, line in numbered_lines(one, counts)] for one in (file, file.with_suffix(".eng"))]
+        if len(sides[0]) != len(sides[1]):
+            raise DataError(f"{len(sides[0])} and {len(sides[1])} lines", expected="a translation in each line",
+                            where=f"{file}; {file.with_suffix('.eng')}")  # fmt: skip
+        for number, (text, english) in enumerate(zip(*sides, strict=True)):
+            if text and english:
+                counts.rows += 1
+                yield file.suffix[1:], str(number), text, english
+            else:
+                counts.blank += 1
 
 
 def _columns(path: Path, counts: ReadReport) -> Iterator[tuple[str, str, str, str]]:

@@ -80,14 +80,20 @@ def read_tagged_sentences(path: Path, *, lang: str) -> list[TaggedSentence]:
     """Read a tagged file: a word a line, sentences parted by blank lines.
 
     Args:
-        path: two or more columns (word first, tag last), or CoNLL-U (form and UPOS).
+        path: two or more columns (word first, tag last), or CoNLL-U (form and UPOS). Where every word of the file
+            begins with one code and a colon (``de:Berlin``), as WikiANN has it, these are taken off.
         lang: language of the file.
 
     Raises:
         DataError: missing or empty file, a line without a tag, or one with more or fewer columns than those before it.
     """
     path, tag = Path(path), canonical(lang)
-    return list(_sentences(path, tag))
+    sentences = list(_sentences(path, tag))
+    code = sentences[0].words[0].partition(":")[0] + ":"
+    if len(code) > 2 and all(word.startswith(code) and word != code for one in sentences for word in one.words):
+        bare = len(code)
+        sentences = [replace(one, words=tuple(word[bare:] for word in one.words)) for one in sentences]
+    return sentences
 
 
 def _sentences(path: Path, lang: str) -> Iterator[TaggedSentence]:

@@ -55,7 +55,8 @@ def read_examples(recipe: TaskRecipe, files: Sequence[LabelledFile]) -> list[Any
     for file in files:
         found = TASKS[recipe.type].read(recipe, file)
         for mapping in (file.mapping, recipe.mapping):
-            found = mapped(found, read_mapping(mapping)) if mapping else found
+            if mapping:
+                found = mapped(found, read_mapping(mapping) if isinstance(mapping, Path) else mapping)
         if file.languages:
             there = {example.lang for example in found}
             found = [example for example in found if example.lang in file.languages]
