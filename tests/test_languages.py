@@ -87,8 +87,22 @@ def test_script_changes_the_entry() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "tag"), [("arabic", "ar"), ("Deutsch", "de"), ("日本語", "ja"), ("Old English", "ang")]
+)
+def test_names_are_tags_too(name: str, tag: str) -> None:
+    """As data sets name languages: in English or in themselves."""
+    assert canonical(name) == tag
+
+
+@pytest.mark.parametrize(
     ("tag", "hint"),
-    [("enn", "'en'"), ("Swahilli", "'sw' (swahili)"), ("deutsch", "'de'"), ("zh-Hannt", "'zh-Hant'"), ("", None)],
+    [
+        ("enn", "'en'"),
+        ("Swahilli", "'sw' (swahili)"),
+        ("deutsh", "'de' (deutsch)"),
+        ("zh-Hannt", "'zh-Hant'"),
+        ("", None),
+    ],
 )
 def test_unknown_tags(tag: str, hint: str | None) -> None:
     """An unknown tag names itself and the nearest known tag or name."""

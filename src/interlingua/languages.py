@@ -108,6 +108,11 @@ def _by_code() -> dict[str, Language]:
 
 
 @lru_cache(maxsize=1)
+def _by_name() -> dict[str, Language]:
+    return {name.lower(): entry for entry in known() for name in (entry.autonym, entry.name)}
+
+
+@lru_cache(maxsize=1)
 def _scripts() -> frozenset[str]:
     return frozenset(script for entry in known() for script in entry.scripts)
 
@@ -118,7 +123,7 @@ def language(tag: str) -> Language:
 
     Args:
         tag: ISO 639-1, 639-2 or 639-3 code, optionally followed by script, region and variants, separated by ``-``
-            or ``_``, in any case.
+            or ``_``, in any case; or a name, as data sets have it: ``arabic``, ``Deutsch``.
 
     Returns:
         The language; with a script that is not its default one, the entry is rewritten for that script.
@@ -128,6 +133,8 @@ def language(tag: str) -> Language:
     """
     parts = re.split(r"[-_]", tag.strip()) if isinstance(tag, str) else [""]
     entry = _by_code().get(parts[0].lower())
+    if entry is None and (named := _by_name().get(str(tag).strip().lower())):
+        return named
     if entry is None:
         raise _unknown(tag)
     script = None
@@ -163,11 +170,9 @@ def _misspelt_script(part: str) -> bool:
 
 def _unknown(tag: object) -> LanguageError:
     wanted = str(tag).strip().lower()
-    names = {entry.name.lower(): entry.code for entry in known()} | {e.autonym.lower(): e.code for e in known()}
+    names = {name: entry.code for name, entry in _by_name().items()}
     first, *rest = re.split(r"[-_]", wanted)
-    if wanted in names:
-        hint = f"; did you mean {names[wanted]!r}?"
-    elif first in _by_code():
+    if first in _by_code():
         hint = nearest("-".join([first, *rest]), [f"{first}-{script}" for script in sorted(_scripts())])
     elif len(first) > 3:
         close = difflib.get_close_matches(wanted, names, n=1, cutoff=0.5)
