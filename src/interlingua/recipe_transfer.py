@@ -31,11 +31,11 @@ class LabelledFile(Recipe):
     path_pair: Path | None = None
     """A parallel file whose second sides stand in for this one's: second texts row by row (classify), passages and
     answers by id (span). Its language is lang_pair."""
-    columns: dict[Literal["text", "text_pair", "label", "lang", "lang_pair", "split"], str] = Field(
-        default_factory=dict
+    columns: dict[Literal["text", "text_pair", "label", "question", "context", "lang", "lang_pair", "split"], str] = (
+        Field(default_factory=dict)
     )
-    """classify, score: this file's own names of columns, such as {text: sentence1, label: gold_label}; the task's
-    otherwise."""
+    """This file's own names of columns, such as {text: sentence1, label: gold_label} or {question:
+    question_translated}; the task's otherwise."""
     split: str | None = None
     """Only rows whose `split` column says so."""
     languages: tuple[str, ...] = ()

@@ -47,6 +47,21 @@ def test_lines_of_all_kinds(tmp_path: Path) -> None:
     assert questions[2].answer_lang == "de"
 
 
+def test_a_part_of_a_file_under_its_own_names(tmp_path: Path) -> None:
+    """Rows of one split; another column as the question, which is in another language than the row says."""
+    row = {"context": "ab c", "question": "swali", "english": "q", "question_lang": "sw", "context_lang": "en",
+           "answers": [{"text": "ab", "answer_start": 0}]}  # fmt: skip
+    path = tmp_path / "q.jsonl"
+    path.write_text("".join(json.dumps({"id": p, "part": p, "tongue": "en", **row}) + "\n" for p in ("dev", "test")))
+    names = {"split": "part", "question": "english", "lang": "tongue"}
+    assert [(q.id, q.question, q.lang) for q in read_questions(path, split="test", columns=names)] == [
+        ("test", "q", "en")
+    ]
+    assert [q.lang for q in read_questions(path)] == ["sw/en", "sw/en"]
+    with pytest.raises(DataError, match="with split 'train'"):
+        read_questions(path, split="train", columns=names)
+
+
 def test_tydis_gold_passages_say_their_language_in_the_id(tmp_path: Path) -> None:
     """One SQuAD document of several languages; the recipe's language is for ids that say none."""
     qas = [

@@ -155,6 +155,8 @@ def _check_labels(entry: SuiteEntry, recipe: FinetuneRecipe, groups: dict[str, l
     from interlingua.transfer.finetune import build_task, read_examples
 
     assert entry.task is not None
+    if not any(example.labels for rows in groups.values() for example in rows):
+        return
     taught = recipe.task.model_copy(update={"unseen_labels": entry.task.unseen_labels})
     task = build_task(taught, read_examples(taught, taught.train))
     for line in task.check_labels([example for rows in groups.values() for example in rows]):

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from interlingua.errors import DataError
@@ -70,7 +71,13 @@ class Question:
 
 
 def read_questions(
-    path: Path, *, lang: str | None = None, lang_pair: str | None = None, bad_answers: BadAnswers = "stop"
+    path: Path,
+    *,
+    lang: str | None = None,
+    lang_pair: str | None = None,
+    split: str | None = None,
+    columns: Mapping[str, str] = MappingProxyType({}),
+    bad_answers: BadAnswers = "stop",
 ) -> list[Question]:
     """Read a file of questions.
 
@@ -78,6 +85,8 @@ def read_questions(
         path: .json (SQuAD) or .jsonl (one question a line), also .gz and .zst.
         lang: language of the questions, unless lines have ``question_lang`` or ``lang``.
         lang_pair: language of the passages where it is another, unless lines have ``context_lang``.
+        split: keep only questions whose ``split`` says so.
+        columns: what this file calls ``question``, ``context``, ``lang`` (of the question), ``lang_pair``, ``split``.
         bad_answers: what to do with an answer whose text is not at its offset: ``stop``; ``repair``: move it to the
             nearest place where the text stands, and note it (text that stands nowhere stays for scoring, not for
             teaching); ``drop``: leave such an answer out, and note it.
@@ -87,10 +96,21 @@ def read_questions(
     """
     path = Path(path)
     rows = _squad(path) if file_kind(path) == ".json" else _lines(path)
-    questions = [_checked(row, where, lang, lang_pair, bad_answers) for where, row in rows]
+    questions = [
+        _checked(row, where, lang, lang_pair, bad_answers)
+        for where, row in ((where, _renamed(row, columns)) for where, row in rows)
+        if split is None or row.get("split", split) == split
+    ]
     if not questions:
-        raise DataError(f"no question in {path.name!r}", expected="at least one question", where=str(path))
+        raise DataError(f"no question in {path.name!r}" + (f" with split {split!r}" if split else ""),
+                        expected="at least one question", where=str(path))  # fmt: skip
     return questions
+
+
+def _renamed(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
+    """A row under the usual names; a column that takes another's place hides it."""
+    own = {"lang": "question_lang", "lang_pair": "context_lang"}
+    return {**row, **{own.get(name, name): row.get(column) for name, column in columns.items()}}
 
 
 def _squad(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:

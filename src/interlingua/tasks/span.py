@@ -97,9 +97,10 @@ class Span(Task):
     @classmethod
     def read(cls, recipe: TaskRecipe, file: LabelledFile) -> list[Question]:
         """Questions of a file, as :func:`~interlingua.tasks.questions.read_questions` reads them."""
+        columns = {str(name): column for name, column in file.columns.items()}
         questions = read_questions(
             resolve(file.path), lang=file.lang, lang_pair=file.lang_pair if not file.path_pair else None,
-            bad_answers=recipe.bad_answers,
+            split=file.split, columns=columns, bad_answers=recipe.bad_answers,
         )  # fmt: skip
         if file.path_pair is None:
             return questions
