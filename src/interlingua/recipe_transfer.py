@@ -22,8 +22,8 @@ class LabelledFile(Recipe):
     """Labelled examples of one language, or of many if the file has a `lang` column."""
 
     path: Path
-    """csv, tsv[.zst], jsonl[.zst] (classify, cloze); two-column or CoNLL-U files [.zst] (tag); SQuAD's .json, or .jsonl
-    with a question a line [.zst] (span)."""
+    """csv, tsv[.zst], jsonl[.zst] (classify, cloze, score); two-column or CoNLL-U files [.zst] (tag); SQuAD's .json, or
+    .jsonl with a question a line [.zst] (span)."""
     lang: str | None = None
     """Language tag, unless the rows have their own."""
     lang_pair: str | None = None
@@ -55,9 +55,9 @@ class LabelledFile(Recipe):
 class TaskRecipe(Recipe):
     """A task with its files."""
 
-    type: Literal["classify", "cloze", "tag", "span"] = "classify"
-    """classify: one or two texts, one label. cloze: the same, asked of a masked language model's own head. tag: a label
-    a word. span: a question, and its answer in a passage."""
+    type: Literal["classify", "cloze", "score", "tag", "span"] = "classify"
+    """classify: one or two texts, one label. cloze: the same, asked of a masked language model's own head. score: one
+    or two texts, a number. tag: a label a word. span: a question, and its answer in a passage."""
     name: str = "task"
     """Shown in tables."""
     train: tuple[LabelledFile, ...] = ()
@@ -70,11 +70,11 @@ class TaskRecipe(Recipe):
     """Teach with so many examples of every class and language, drawn anew for each seed; none: with all; 0: teach
     nothing (cloze)."""
     text: str = "text"
-    """classify, cloze: column of the text."""
+    """classify, cloze, score: column of the text."""
     text_pair: str | None = None
-    """classify, cloze: column of the second text, if there are two."""
+    """classify, cloze, score: column of the second text, if there are two."""
     label: str = "label"
-    """classify, cloze: column of the label."""
+    """classify, cloze, score: column of the label or number."""
     patterns: Path | None = None
     """cloze: YAML file with a pattern and the words of every label, by language, as package:topics.patterns.yaml."""
     calibrate: bool = False
@@ -98,8 +98,8 @@ class TaskRecipe(Recipe):
     where its text stands; drop: leave it out. Both are counted."""
     mapping: Path | None = None
     """classify, tag: other names for the labels of all files, a line `old<TAB>new` each; entities by their type."""
-    metric: Literal["accuracy", "macro_f1", "span_f1", "f1", "em"] | None = None
-    """Main metric; by default accuracy, span_f1 for iob2, and f1 for span."""
+    metric: Literal["accuracy", "macro_f1", "span_f1", "f1", "em", "pearson", "spearman"] | None = None
+    """Main metric; by default accuracy, span_f1 for iob2, f1 for span, and pearson for score."""
 
 
 class TuneRecipe(Recipe):

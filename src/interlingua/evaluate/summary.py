@@ -72,7 +72,7 @@ def main_metric(entry: SuiteEntry) -> str:
     """The metric an entry is shown by."""
     if entry.task is None:
         return "p1"
-    defaults = {"tag": "span_f1" if entry.task.tags == "iob2" else "accuracy", "span": "f1"}
+    defaults = {"tag": "span_f1" if entry.task.tags == "iob2" else "accuracy", "span": "f1", "score": "pearson"}
     return entry.task.metric or defaults.get(entry.task.type, "accuracy")
 
 

@@ -8,6 +8,7 @@ from interlingua.tasks.passages import PassageSet, question_passages, read_beir
 from interlingua.tasks.questions import Answer, Question, read_questions
 from interlingua.tasks.rank import Ranking, rank_passages, ranking_metrics
 from interlingua.tasks.retrieve import Retrieved, SentenceSet, read_sentence_sets, retrieve_sentences
+from interlingua.tasks.score import ScoredText, Scoring
 from interlingua.tasks.span import Span
 from interlingua.tasks.tag import Tag, TaggedSentence, entity_spans, read_tagged_sentences
 
@@ -24,6 +25,8 @@ __all__ = [
     "Question",
     "Ranking",
     "Retrieved",
+    "ScoredText",
+    "Scoring",
     "SentenceSet",
     "Span",
     "Tag",
@@ -49,4 +52,4 @@ __all__ = [
 ]
 
 #: Tasks that are taught, by their type in recipes.
-TASKS: dict[str, type[Task]] = {task.kind: task for task in (Classify, Cloze, Tag, Span)}
+TASKS: dict[str, type[Task]] = {task.kind: task for task in (Classify, Cloze, Scoring, Tag, Span)}

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Classify",
     "TextExample",
+    "Texts",
     "class_counts",
     "class_indices",
     "class_metrics",
@@ -183,8 +184,24 @@ def crossed(first: Sequence[TextExample], second: Sequence[TextExample]) -> list
     return found
 
 
+class Texts(Protocol):
+    """One or two texts in a language."""
+
+    @property
+    def text(self) -> str:
+        """The (first) text."""
+
+    @property
+    def text_pair(self) -> str | None:
+        """The second text."""
+
+    @property
+    def lang(self) -> str:
+        """Canonical tag, or two."""
+
+
 def encode_texts(
-    examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, *, max_length: int
+    examples: Sequence[Texts], tokenizer: PreTrainedTokenizerBase, *, max_length: int
 ) -> tuple[list[Encoded], int]:
     """Tokenise texts or pairs of texts, without their labels; also return how many were cut at ``max_length``."""
     pairs = [e.text_pair for e in examples]
