@@ -22,8 +22,8 @@ class LabelledFile(Recipe):
     """Labelled examples of one language, or of many if the file has a `lang` column."""
 
     path: Path
-    """csv, tsv[.zst], jsonl[.zst] (classify, cloze, score); two-column or CoNLL-U files [.zst] (tag); SQuAD's .json, or
-    .jsonl with a question a line [.zst] (span)."""
+    """csv, tsv[.zst], jsonl[.zst] (classify, cloze, score, choice); two-column or CoNLL-U files [.zst] (tag); SQuAD's
+    .json, or .jsonl with a question a line [.zst] (span)."""
     lang: str | None = None
     """Language tag, unless the rows have their own."""
     lang_pair: str | None = None
@@ -55,9 +55,10 @@ class LabelledFile(Recipe):
 class TaskRecipe(Recipe):
     """A task with its files."""
 
-    type: Literal["classify", "cloze", "score", "tag", "span"] = "classify"
+    type: Literal["classify", "cloze", "score", "choice", "tag", "span"] = "classify"
     """classify: one or two texts, one label. cloze: the same, asked of a masked language model's own head. score: one
-    or two texts, a number. tag: a label a word. span: a question, and its answer in a passage."""
+    or two texts, a number. choice: a text, and which of some others goes with it. tag: a label a word. span: a
+    question, and its answer in a passage."""
     name: str = "task"
     """Shown in tables."""
     train: tuple[LabelledFile, ...] = ()
@@ -70,11 +71,15 @@ class TaskRecipe(Recipe):
     """Teach with so many examples of every class and language, drawn anew for each seed; none: with all; 0: teach
     nothing (cloze)."""
     text: str = "text"
-    """classify, cloze, score: column of the text."""
+    """classify, cloze, score, choice: column of the text."""
     text_pair: str | None = None
     """classify, cloze, score: column of the second text, if there are two."""
     label: str = "label"
-    """classify, cloze, score: column of the label or number."""
+    """classify, cloze, score, choice: column of the label, the number, or the number of the right choice from 0."""
+    choices: tuple[str, ...] = ()
+    """choice: columns of the choices."""
+    question: str | None = None
+    """choice: column of a question, which is put behind the text."""
     patterns: Path | None = None
     """cloze: YAML file with a pattern and the words of every label, by language, as package:topics.patterns.yaml."""
     calibrate: bool = False

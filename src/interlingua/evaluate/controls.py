@@ -8,8 +8,9 @@
   frequent label on a few hundred examples and would be no opponent (see :data:`RANDOM`).
 
 For tagging, ``majority`` tags every word with the most frequent tag and ``tfidf`` reads the n-grams of the word and
-its two neighbours. For numbers ``majority`` is the mean of the training scores, under the name ``mean``, and ``tfidf``
-a ridge regression, for two texts on the cosine of their n-grams.
+its two neighbours. Of choices ``majority`` takes the place that is most often right, and ``tfidf`` the one nearest to
+the text. For numbers ``majority`` is the mean of the training scores, under the name ``mean``, and ``tfidf`` a ridge
+regression, for two texts on the cosine of their n-grams.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from interlingua.errors import RecipeError, nearest
 from interlingua.recipe_transfer import TuneRecipe
 from interlingua.scores import Score
 from interlingua.tasks.base import Encoded
+from interlingua.tasks.choice import Choice, ChoiceExample
 from interlingua.tasks.classify import Classify, TextExample
 from interlingua.tasks.score import ScoredText, Scoring
 from interlingua.tasks.tag import TaggedSentence
@@ -116,7 +118,7 @@ def _units(example: Example) -> list[tuple[str, str]]:
     if not isinstance(example, TextExample):
         raise RecipeError(
             f"controls for examples such as {type(example).__name__}",
-            expected="a task of type classify, cloze, score or tag",
+            expected="a task of type classify, cloze, score, choice or tag",
             where="controls",
         )
     text = example.text if example.text_pair is None else f"{example.text} \u241f {example.text_pair}"
@@ -124,9 +126,24 @@ def _units(example: Example) -> list[tuple[str, str]]:
 
 
 def _predictor(kind: str, train_examples: Sequence[Example], seed: int) -> Callable[[Sequence[Example]], list[Any]]:
+    if chosen := [e for e in train_examples if isinstance(e, ChoiceExample)]:
+        return _place(chosen) if kind == "majority" else _nearest_choice(chosen)
     if scored := [e for e in train_examples if isinstance(e, ScoredText)]:
         return _mean(scored) if kind == "majority" else _ridge(scored)
     return _majority(train_examples) if kind == "majority" else _tfidf(train_examples, seed)
+
+
+def _place(train_examples: Sequence[ChoiceExample]) -> Callable[[Sequence[Any]], list[int]]:
+    most = Counter(e.right for e in train_examples).most_common(1)[0][0]
+    return lambda rows: [most] * len(rows)
+
+
+def _nearest_choice(train_examples: Sequence[ChoiceExample]) -> Callable[[Sequence[Any]], list[int]]:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    read = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
+    read.fit([text for e in train_examples for text in (e.text, *e.choices)])
+    return lambda rows: [int((read.transform(e.choices) @ read.transform([e.text]).T).toarray().argmax()) for e in rows]
 
 
 def _mean(train_examples: Sequence[ScoredText]) -> Callable[[Sequence[Any]], list[float]]:
@@ -173,6 +190,8 @@ def _tfidf(train_examples: Sequence[Example], seed: int) -> Callable[[Sequence[E
 
 def _score(task: Task, labels: Sequence[Any], rows: Sequence[Any]) -> dict[str, float]:
     nothing = np.zeros(0, dtype=np.int64)
+    if isinstance(task, Choice):
+        return task.score(labels, [Encoded(nothing, row.lang, np.array([row.right])) for row in rows])
     if isinstance(task, Scoring):
         return task.score(labels, [Encoded(nothing, row.lang, np.array([row.score])) for row in rows])
     index = {label: i for i, label in enumerate(task.labels)}

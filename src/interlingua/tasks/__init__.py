@@ -1,6 +1,7 @@
 """Tasks: each holds its readers, head, loss and metric."""
 
 from interlingua.tasks.base import Encoded, Example, Task, TaskStream
+from interlingua.tasks.choice import Choice, ChoiceExample
 from interlingua.tasks.classify import Classify, TextExample, read_text_examples
 from interlingua.tasks.cloze import Cloze
 from interlingua.tasks.mine import Bitext, Candidates, best_threshold, candidates, mine, mining_scores, read_bitext
@@ -17,6 +18,8 @@ __all__ = [
     "Answer",
     "Bitext",
     "Candidates",
+    "Choice",
+    "ChoiceExample",
     "Classify",
     "Cloze",
     "Encoded",
@@ -52,4 +55,4 @@ __all__ = [
 ]
 
 #: Tasks that are taught, by their type in recipes.
-TASKS: dict[str, type[Task]] = {task.kind: task for task in (Classify, Cloze, Scoring, Tag, Span)}
+TASKS: dict[str, type[Task]] = {task.kind: task for task in (Classify, Cloze, Scoring, Choice, Tag, Span)}

@@ -44,6 +44,7 @@ __all__ = [
     "class_metrics",
     "crossed",
     "encode_texts",
+    "numbered_rows",
     "read_text_examples",
     "texts_of_file",
 ]
@@ -68,7 +69,8 @@ class TextExample:
     where: str = ""
 
 
-def _rows(path: Path, report: ReadReport) -> Iterator[tuple[int, dict[str, str]]]:
+def numbered_rows(path: Path, report: ReadReport) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a csv, tsv or jsonl file by the names of their columns, each with its line."""
     kind = file_kind(path)
     lines = numbered_lines(path, report)
     if kind == ".jsonl":
@@ -125,7 +127,7 @@ def read_text_examples(
     """
     path = Path(path)
     examples = []
-    for number, row in _rows(path, ReadReport()):
+    for number, row in numbered_rows(path, ReadReport()):
         where = f"{path}, line {number}"
         for column in (text, label, *([text_pair] if text_pair else [])):
             if column not in row:
