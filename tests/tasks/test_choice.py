@@ -142,6 +142,8 @@ def test_rows_of_xcopa(tmp_path: Path) -> None:
         Choice.read(RECIPE.model_copy(update={"choices": ("choice1", "choice3")}), file)
     with pytest.raises(RecipeError, match=r"task.choices = \[\]"):
         Choice.read(RECIPE.model_copy(update={"choices": ()}), file)
+    with pytest.raises(RecipeError, match="choices in another language"):
+        Choice.read(RECIPE, file.model_copy(update={"path_pair": path}))
     with pytest.raises(DataError, match="no example in"):
         Choice.read(RECIPE, file.model_copy(update={"split": "test"}))
 

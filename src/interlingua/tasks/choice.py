@@ -83,13 +83,16 @@ class Choice(Task):
         """Rows of a csv, tsv or jsonl file.
 
         Raises:
-            RecipeError: no columns of choices named.
+            RecipeError: no columns of choices named, or a file crossed with another.
             DataError: missing file or column, a row without a language, no row.
             LabelError: a label that is no number of a choice.
         """
         if len(recipe.choices) < 2:
             raise RecipeError(f"a task of type choice with task.choices = {list(recipe.choices)}",
                               expected="the columns of at least two choices", where="task.choices")  # fmt: skip
+        if file.path_pair or file.lang_pair:
+            raise RecipeError("choices in another language than the text", expected="neither path_pair nor lang_pair",
+                              where=str(file.path))  # fmt: skip
         path = resolve(file.path)
         wanted = (recipe.text, recipe.label, *recipe.choices, *([recipe.question] if recipe.question else []))
         found = []
