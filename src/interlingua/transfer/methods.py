@@ -109,6 +109,12 @@ def adapt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task
             learns = id(parameter) in head or (inside and name.endswith("bias"))
             parameter.requires_grad_(learns)
         return Adapted(model, tokenizer, tokenizer, recipe.method, below)
+    if recipe.method in {"prompt", "prefix"} and has_pretrained_head(model):
+        raise RecipeError(
+            f"tune.method = {recipe.method!r} for a {type(model).__name__}",
+            expected="full, bitfit, lora or ia3: peft has no kind of task for virtual tokens before a masked LM",
+            where="tune.method",
+        )
     config = _CONFIGS[recipe.method](model, recipe, below)
     config.task_type = _TASK_TYPES.get(task.auto)
     config.modules_to_save = [*head_modules(model), *pooling_modules(model)] or None
