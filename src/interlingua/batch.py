@@ -31,7 +31,7 @@ class Batch:
         segments_BL: which text a token belongs to, int64, numbered 1..S through the whole batch; 0 is padding.
         positions_BL: position inside the text, int64, from 0; restarts at every text (and, for a joined
             translation pair, at each side).
-        languages_BL: index of the token's language in the stream's language list, int64.
+        languages_BL: index of the token's language in ``language_names``, or in the stream's list, int64.
         word_starts_BL: True at tokens that begin a word, bool.
         special_BL: True at special tokens and padding, which no masking policy may touch, bool.
         links_P2: pairs of segment numbers that translate each other, int64; empty where the layout has none.
@@ -42,6 +42,7 @@ class Batch:
         states_BLD: hidden states after the network's frozen lower layers, where these were computed before; the
             network is then run from there.
         states_layer: how many layers ``states_BLD`` has behind it.
+        language_names: tags by index, where they are the batch's own.
     """
 
     tokens_BL: Tensor
@@ -55,6 +56,7 @@ class Batch:
     types_BL: Tensor | None = None
     states_BLD: Tensor | None = None
     states_layer: int = 0
+    language_names: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:

@@ -1,8 +1,8 @@
 """From a recipe to an encoder: text -> vocabulary -> shards -> batches -> checkpoint.
 
 In: a :class:`~interlingua.recipe.PretrainRecipe` and a run folder. Out: the run folder with ``vocab/``, ``shards/``,
-``checkpoints/``. Decision: each stage leaves a finished folder and is skipped when it is there, so a killed run goes
-on where it was with the same command.
+``checkpoints/``, and ``adapters/LANG`` where the recipe names an encoder to adapt. Decision: each stage leaves a
+finished folder and is skipped when it is there, so a killed run goes on where it was with the same command.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,8 +37,9 @@ from interlingua.run import Run, atomic_folder
 from interlingua.text.lines import check_file
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from interlingua.models.language_adapters import LanguageAdapters
     from interlingua.shards.read import ShardSet
     from interlingua.shards.stream import PhasedStream, Stream
     from interlingua.train.heldout import HeldOut, LossOf
@@ -76,6 +77,7 @@ class PretrainResult:
         languages: canonical tags in stream order.
         drawn: texts drawn by this process, per language.
         cut_tokens: tokens cut because a text was longer than a row.
+        adapters: folder of each language's adapter, where the recipe adapts an encoder.
     """
 
     folder: Path
@@ -84,6 +86,7 @@ class PretrainResult:
     languages: list[str]
     drawn: dict[str, int]
     cut_tokens: int
+    adapters: dict[str, Path] = field(default_factory=dict)
 
 
 def check_pretrain(recipe: PretrainRecipe) -> None:
@@ -104,7 +107,7 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
     if not (data.shards or data.texts or data.pairs or data.parallel):
         raise RecipeError("a recipe without text", expected="data.texts, data.pairs, data.parallel or data.shards",
                           where="data")  # fmt: skip
-    if data.shards and not recipe.vocab.path:
+    if data.shards and not recipe.vocab.path and not recipe.adapt.encoder:
         raise RecipeError(
             f"data.shards = {str(data.shards)!r} without a vocabulary",
             expected="vocab.path: the vocabulary that the shards were written with",
@@ -138,13 +141,16 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
         )
     if train.tensorboard:
         need_tensorboard()
-    if train.row_length > model.positions:
+    if train.row_length > model.positions and not recipe.adapt.encoder:
         raise RecipeError(
             f"train.row_length = {train.row_length} with model.positions = {model.positions}",
             expected="rows no longer than the network's positions",
             where="train.row_length",
         )
-    check_model(model, [common_head(learnt, model.family)])
+    if recipe.adapt.encoder:
+        _check_adapt(recipe)
+    else:
+        check_model(model, [common_head(learnt, model.family)])
     whole = [o.type for o in learnt if isinstance(o, (AlignRecipe, ContrastRecipe, SimCSERecipe))]
     if train.accumulate > 1 and whole:
         raise RecipeError(
@@ -215,6 +221,20 @@ def check_pretrain(recipe: PretrainRecipe) -> None:
                 where="vocab.sentinels",
                 next_step="set vocab.sentinels=100",
             )
+
+
+def _check_adapt(recipe: PretrainRecipe) -> None:
+    """Refuse what adapters of languages cannot learn by."""
+    for objective in recipe.objectives:
+        if not isinstance(objective, MLMRecipe):
+            raise RecipeError(f"objective {objective.type!r} for adapters of languages", expected="mlm",
+                              where="objectives")  # fmt: skip
+    if recipe.vocab.path is not None:
+        raise RecipeError(f"vocab.path = {str(recipe.vocab.path)!r} with adapt.encoder",
+                          expected="no other vocabulary than the encoder's", where="vocab.path")  # fmt: skip
+    if recipe.train.parallel == "shard":
+        raise RecipeError("train.parallel = 'shard' with adapt.encoder", expected="replicate",
+                          where="train.parallel")  # fmt: skip
 
 
 def _following(shards: Path | str) -> bool:
@@ -357,10 +377,14 @@ def _joined_run(recipe: PretrainRecipe, out: Path) -> Iterator[Run]:
         yield run
 
 
-def _stages(recipe: PretrainRecipe, out: Path, *, say: Say, workers: int) -> tuple[Path, Path | str]:
-    """Folders of the vocabulary and the shards, made by the first rank."""
+def _stages(
+    recipe: PretrainRecipe, encoder: Path | None, out: Path, *, say: Say, workers: int
+) -> tuple[Path, Path | str]:
+    """Folders of the vocabulary (an adapted encoder brings its own) and the shards, made by the first rank."""
     from interlingua.train.dist import first_rank
 
+    if encoder is not None:
+        recipe = recipe.model_copy(update={"vocab": VocabRecipe(path=encoder)})
     vocab = recipe.vocab.path or out / "vocab"
 
     def make() -> None:
@@ -369,6 +393,35 @@ def _stages(recipe: PretrainRecipe, out: Path, *, say: Say, workers: int) -> tup
 
     first_rank(make)
     return vocab, recipe.data.shards or out / "shards"
+
+
+def _network(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerBase, shards: ShardSet) -> PreTrainedModel:
+    """A new network for the recipe's objectives."""
+    from interlingua.models.build import build_model, separate_languages, set_output_prior
+    from interlingua.objectives.build import common_head
+
+    head = common_head([o for o in recipe.objectives if o.weight], recipe.model.family)
+    model = build_model(recipe.model, tokenizer, shards.languages, head=head, seed=recipe.seed)
+    own = recipe.data.pivot if recipe.data.pivot in shards.languages else shards.languages[0]
+    separate_languages(model, recipe.model, tokenizer, shards.languages, head=head, own=own, seed=recipe.seed)
+    set_output_prior(model, shards.token_counts(len(tokenizer)))
+    return model
+
+
+def _adapters(recipe: PretrainRecipe, encoder: Path, shards: ShardSet, vocabulary: int) -> LanguageAdapters:
+    """The encoder with a new adapter for every language of the shards."""
+    from interlingua.models.language_adapters import with_language_adapters
+
+    adapt = recipe.adapt
+    return with_language_adapters(
+        encoder,
+        str(adapt.encoder),
+        shards.languages,
+        reduction=adapt.reduction,
+        invertible=adapt.invertible,
+        seed=recipe.seed,
+        counts=shards.token_counts(vocabulary),
+    )
 
 
 def pretrain(
@@ -392,9 +445,10 @@ def pretrain(
         RecipeError: the recipe cannot run.
         DataError, LanguageError, VocabularyError, ShardError, RunError, SaveError: as their names say.
     """
-    from interlingua.models.build import build_model, separate_languages, set_output_prior
     from interlingua.models.checkpoint import open_tokenizer
-    from interlingua.objectives.build import build_mixture, common_head
+    from interlingua.models.encoder import resolve
+    from interlingua.objectives.build import build_mixture
+    from interlingua.objectives.ranks import rank_and_world
     from interlingua.shards.files import joined
     from interlingua.shards.format import fingerprint
     from interlingua.shards.read import ShardSet, has_shards
@@ -404,18 +458,16 @@ def pretrain(
 
     check_pretrain(recipe)
     out = out or Path("runs") / recipe.name
+    encoder = resolve(recipe.adapt.encoder) if recipe.adapt.encoder else None
     with process_group(pick_device(recipe.train.device)), _joined_run(recipe, out) as run:
-        vocab, folder = _stages(recipe, out, say=say, workers=workers)
+        vocab, folder = _stages(recipe, encoder, out, say=say, workers=workers)
         tokenizer = open_tokenizer(vocab)
         vocabulary = fingerprint(tokenizer.backend_tokenizer)
         room = round(recipe.data.cache_gb * 1e9)
         shards = ShardSet(joined(folder, "train"), vocabulary=vocabulary, room=room)
         stream = _phases(recipe, shards, tokenizer)
-        head = common_head([o for o in recipe.objectives if o.weight], recipe.model.family)
-        model = build_model(recipe.model, tokenizer, shards.languages, head=head, seed=recipe.seed)
-        own = recipe.data.pivot if recipe.data.pivot in shards.languages else shards.languages[0]
-        separate_languages(model, recipe.model, tokenizer, shards.languages, head=head, own=own, seed=recipe.seed)
-        set_output_prior(model, shards.token_counts(len(tokenizer)))
+        adapters = _adapters(recipe, encoder, shards, len(tokenizer)) if encoder else None
+        model = adapters.model if adapters else _network(recipe, tokenizer, shards)
         mixture = build_mixture(
             recipe.objectives,
             tokenizer,
@@ -456,6 +508,10 @@ def pretrain(
             model.config.interlingua_pooling = ranking[0].pooling
         parameters = sum(p.numel() for p in model.parameters())
         say(f"network: {type(model).__name__}, {parameters / 1e6:.1f} M parameters, {len(shards.languages)} languages")
+        if adapters:
+            learns = sum(p.numel() for p in model.parameters() if p.requires_grad)
+            head = "and a new LM head" if adapters.new_head else "under the encoder's LM head"
+            say(f"learns: an adapter a language {head}, {learns / 1e6:.1f} M parameters")
         result = train(
             model,
             tokenizer,
@@ -468,4 +524,9 @@ def pretrain(
             on_step=on_step,
         )
         assert result.checkpoint is not None  # a run folder was given
-        return PretrainResult(out, result.checkpoint, result, shards.languages, stream.drawn, stream.cut_tokens)
+        written = {}
+        if adapters and result.reason != "stopped" and rank_and_world()[0] == 0:
+            written = adapters.write(out / "adapters")
+        return PretrainResult(
+            out, result.checkpoint, result, shards.languages, stream.drawn, stream.cut_tokens, written
+        )

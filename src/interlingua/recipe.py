@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validat
 from interlingua.languages import canonical
 
 __all__ = [
+    "AdaptRecipe",
     "AlignRecipe",
     "AlignmentSource",
     "CLMRecipe",
@@ -573,6 +574,18 @@ class TrainRecipe(Recipe):
     """Stop after this many evaluations without a better mean held-out loss; 0 never stops early."""
 
 
+class AdaptRecipe(Recipe):
+    """Instead of a new network: adapters of languages for an encoder that stays as it is (MAD-X)."""
+
+    encoder: str | None = None
+    """Short name, hub id, checkpoint folder or run folder; its vocabulary is used, and `model` is not. One adapter is
+    trained for every language of the data, by the objective mlm, and written to adapters/LANG. None: pretrain."""
+    reduction: Positive = 2
+    """The network's width divided by that of the bottlenecks."""
+    invertible: bool = True
+    """A coupling behind the embeddings too, whose inverse stands before the output table."""
+
+
 class PretrainRecipe(Recipe):
     """From text to an encoder."""
 
@@ -585,6 +598,7 @@ class PretrainRecipe(Recipe):
     data: DataRecipe = DataRecipe()
     vocab: VocabRecipe = VocabRecipe()
     model: ModelRecipe = ModelRecipe()
+    adapt: AdaptRecipe = AdaptRecipe()
     objectives: Annotated[tuple[ObjectiveRecipe, ...], Field(min_length=1)] = (MLMRecipe(),)
     """What is learnt; more than one makes a mixture."""
     mix: Literal["sample", "sum"] = "sample"

@@ -52,6 +52,8 @@ class RetainRecipe(Recipe):
     """Weight of the distillation from the network that the step began with (learning without forgetting)."""
     temperature: Annotated[float, Field(gt=0)] = 2.0
     """Of that distillation."""
+    grow: bool = False
+    """Every step leaves an adapter and a head of its own, which no later one changes (tune.method=adapter)."""
     lr_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Every step learns at so many times the rate of the one before."""
 

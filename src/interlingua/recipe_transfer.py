@@ -103,6 +103,9 @@ class TaskRecipe(Recipe):
     where its text stands; drop: leave it out. Both are counted."""
     mapping: Path | None = None
     """classify, tag: other names for the labels of all files, a line `old<TAB>new` each; entities by their type."""
+    unseen_labels: Literal["stop", "wrong"] = "stop"
+    """classify, cloze, tag: a label of the test files that training never saw. stop: refuse it; wrong: name it, and
+    count its examples (or words) as predicted wrong."""
     metric: Literal["accuracy", "macro_f1", "span_f1", "f1", "em", "pearson", "spearman"] | None = None
     """Main metric; by default accuracy, span_f1 for iob2, f1 for span, and pearson for score."""
 
@@ -110,10 +113,17 @@ class TaskRecipe(Recipe):
 class TuneRecipe(Recipe):
     """How a task is taught."""
 
-    method: Literal["full", "bitfit", "lora", "ia3", "prompt", "prefix"] = "full"
+    method: Literal["full", "bitfit", "lora", "ia3", "prompt", "prefix", "adapter", "madx"] = "full"
     """What learns beside the head. full: all that freeze leaves; bitfit: biases; lora: low-rank updates of the matrices
     in the layers; ia3: scales of keys, values and feed-forward blocks; prompt: vectors before every text; prefix: keys
-    and values before every text, in every layer. lora, ia3, prompt and prefix write a folder of peft's."""
+    and values before every text, in every layer; adapter: a bottleneck behind every layer; madx: the same behind the
+    adapters of languages. lora, ia3, prompt and prefix write a folder of peft's."""
+    reduction: Positive = 16
+    """adapter, madx: the network's width divided by that of the bottleneck."""
+    language_adapters: dict[str, Path] = Field(default_factory=dict)
+    """madx: folder of the adapter of every language: the source's, used while teaching, and the test languages'."""
+    without_adapter: Literal["error", "none"] = "error"
+    """madx: what becomes of a language that has none. error: stop; none: it goes without, and is named."""
     rank: Positive = 8
     """lora: rank of the updates."""
     alpha: Positive = 16
@@ -127,8 +137,8 @@ class TuneRecipe(Recipe):
     batch_size: Positive = 32
     """Examples a step."""
     lr: Annotated[float, Field(gt=0)] | None = None
-    """Peak learning rate of the network; none: by the method (full 5e-5, bitfit and lora 5e-4, ia3 5e-3, prompt and
-    prefix 1e-2)."""
+    """Peak learning rate of the network; none: by the method (full 5e-5; bitfit, lora, adapter and madx 5e-4; ia3 5e-3;
+    prompt and prefix 1e-2)."""
     layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Every layer learns at so many times the rate of the one above it."""
     head_lr: Annotated[float, Field(gt=0)] | None = 1e-3
@@ -155,6 +165,11 @@ class TuneRecipe(Recipe):
     """Steps between checkpoints of a training that is longer than so many; one cut off goes on from the last."""
     select: Literal["last", "source-dev", "target-dev"] = "last"
     """Which epoch is kept: the last, or the best on the dev files of the source or of all languages."""
+
+    @field_validator("language_adapters")
+    @classmethod
+    def _canonical_adapters(cls, folders: dict[str, Path]) -> dict[str, Path]:
+        return {canonical(tag): folder for tag, folder in folders.items()}
 
 
 class FinetuneRecipe(Recipe):

@@ -127,6 +127,7 @@ def build_translator(
     Raises:
         CheckpointError, ModelUnavailableError, RecipeError, VocabularyError: as their names say.
     """
+    from interlingua.models.dropout import set_dropout
     from interlingua.models.encoder import resolve
     from interlingua.models.translator import (
         SEQ2SEQ,
@@ -164,24 +165,9 @@ def build_translator(
     add_languages(model, tokenizer, texts.languages)
     if not ready:
         tie_sides(model, recipe.share)
-    _set_dropout(model, recipe.dropout)
+    set_dropout(model, recipe.dropout)
     _freeze(model, recipe.freeze)
     return model, tokenizer
-
-
-def _set_dropout(model: Any, rate: float) -> None:
-    from torch import nn
-
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = rate
-        elif isinstance(getattr(module, "dropout", None), float):  # BART keeps a number and calls a function
-            module.dropout = rate
-    configs = [side.config for side in (getattr(model, "encoder", None), getattr(model, "decoder", None)) if side]
-    for config in (model.config, *configs):
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "dropout_rate"):
-            if hasattr(config, name):
-                setattr(config, name, rate)
 
 
 def _freeze(model: PreTrainedModel, what: str) -> None:

@@ -72,12 +72,12 @@ def test_a_stream(recipes: Path) -> None:
     assert measured.exit_code == 0, measured.output
 
 
-def test_what_goes_wrong(recipes: Path) -> None:
+def test_what_goes_wrong(recipes: Path, tmp_path: Path) -> None:
     # A recipe of the other verb, a task without files, and files that are checked.
     wrong = run("continual", recipes / "both.yaml")
     assert wrong.exit_code == 1
     assert "interlingua finetune runs this one" in wrong.stderr
-    empty = run("continual", "stream")
+    empty = run("continual", "stream", "--out", tmp_path / "run")
     assert empty.exit_code == 1
     assert "without training files" in empty.stderr
     for name in ("both", "stream"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,18 @@ from tests.fixtures_models import tiny_config
 from transformers import AutoModel
 
 from interlingua.errors import DataError, LanguageError, RecipeError, RunError
-from interlingua.evaluate import read_scores
+from interlingua.evaluate import evaluate, read_scores
+from interlingua.evaluate.cache import ScoreCache
 from interlingua.evaluate.suite import run_suite
 from interlingua.evaluate.summary import Cell, cells_of, differences, suite_score, task_score, within_across
 from interlingua.models.checkpoint import save_checkpoint
 from interlingua.recipe_suite import SuiteEntry, SuiteRecipe
 from interlingua.scores import Score
+from interlingua.transfer.finetune import open_tuned, read_examples
 
 LANGS = ("en", "de", "ja")
 #: By name, `interlingua.evaluate` is the function.
-suite_module = importlib.import_module("interlingua.evaluate.suite")
+missing_module = importlib.import_module("interlingua.evaluate.missing")
 
 
 @pytest.fixture(scope="module")
@@ -116,13 +119,13 @@ def test_a_language_that_is_added_is_all_that_is_computed(
     again = run_suite(recipe(encoder, data, langs=("en", "de")), first)
     assert (again.computed, again.kept) == (0, 8 + 4 + 8 + 4 + 1)
     seen: list[str] = []
-    real = suite_module.evaluate
+    real = missing_module.evaluate
 
     def noted(tuned: Any, examples: Any, **more: Any) -> Any:
         seen.extend({e.lang for e in examples})
         return real(tuned, examples, **more)
 
-    monkeypatch.setattr(suite_module, "evaluate", noted)
+    monkeypatch.setattr(missing_module, "evaluate", noted)
     more = run_suite(recipe(encoder, data), first)
     # pairs: ja, ja with each other in both ways; pos, squad (two models): ja; of two seeds; retrieval once.
     assert more.computed == 2 * (5 + 1 + 2) + 1
@@ -137,25 +140,51 @@ def test_an_interrupted_suite_goes_on(
 ) -> None:
     """An error in the third test: the two before it are kept, and the end result is that of a run without one."""
     calls = 0
-    real = suite_module.evaluate
+    put = ScoreCache.put
 
-    def failing(*words: Any, **more: Any) -> Any:
+    def failing(*words: Any) -> None:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        return real(*words, **more)
+        put(*words)
 
     plan = recipe(encoder, data, langs=("en", "de"))
-    monkeypatch.setattr(suite_module, "evaluate", failing)
+    monkeypatch.setattr(ScoreCache, "put", failing)
     with pytest.raises(KeyboardInterrupt):
         run_suite(plan, tmp_path / "run")
-    monkeypatch.setattr(suite_module, "evaluate", real)
+    monkeypatch.setattr(ScoreCache, "put", put)
     result = run_suite(plan, tmp_path / "run")
     assert result.kept == 2
     whole = {(s.task, s.model, s.language, s.seed, s.metric): s.value for s in read_scores(first / "scores.jsonl")}
     for s in read_scores(tmp_path / "run" / "scores.jsonl"):
         assert whole[s.task, s.model, s.language, s.seed, s.metric] == pytest.approx(s.value)
+
+
+def test_shifted_means_are_added_to_what_is_kept(first: Path, encoder: Path, data: Path, tmp_path: Path) -> None:
+    """As `evaluate` has them for all languages at once; the unshifted rows are not computed again."""
+    plan = recipe(encoder, data, langs=("en", "de")).model_copy(update={"shift": True})
+    copy = shutil.copytree(first, tmp_path / "run")
+    result = run_suite(plan, copy, entries=["pos"])
+    assert (result.computed, result.kept) == (4, 4)
+    assert run_suite(plan, copy, entries=["pos"], languages=["en"]).computed == 0
+    tuned = open_tuned(first / "tuned" / "pos" / "en" / "seed-1")
+    task = plan.entries[1].task
+    assert task is not None
+    files = [file.model_copy(update={"path": data / file.path}) for file in task.test]
+    wanted = evaluate([tuned], read_examples(task, files), max_length=60, shift=True, source="en")
+    own = {(s.model.partition("+")[2], s.language, s.metric): s.value for s in result.scores if s.seed == 1}
+    assert own == {(s.model.partition("+")[2], s.language, s.metric): s.value for s in wanted}
+
+
+def test_retrieval_in_some_of_its_languages(first: Path, encoder: Path, data: Path, tmp_path: Path) -> None:
+    """Languages asked for that its file or its recipe lacks are left out of it, whatever the other entries have."""
+    plan = recipe(encoder, data)
+    found = run_suite(plan, tmp_path / "run", entries=["pos", "found"], languages=["en", "de"])
+    assert {s.language for s in found.scores if s.task == "found"} == {"de"}
+    assert {s.language for s in found.scores if s.task == "pos"} == {"en", "de"}
+    only = run_suite(plan, tmp_path / "run", entries=["pos", "found"], languages=["en"])
+    assert {s.task for s in only.scores} == {"pos"}
 
 
 def test_two_runs_are_compared_on_the_same_examples(first: Path, encoder: Path, data: Path) -> None:

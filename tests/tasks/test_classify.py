@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from tests.fixtures_models import FAMILIES, PAD, tiny_config
 from transformers import AutoModelForSequenceClassification
 
@@ -148,6 +148,19 @@ def test_a_label_that_training_never_saw(hf_tokenizer: Any) -> None:
     """The label, what is known, and where it stands."""
     with pytest.raises(LabelError, match=r"label 'bb'; did you mean 'b'(?s:.*)here, line 7"):
         Classify(LABELS).encode([TextExample("x", "en", "bb", where="here, line 7")], hf_tokenizer, max_length=10)
+
+
+def test_labels_that_training_never_saw_are_wrong_if_the_recipe_says_so(hf_tokenizer: Any) -> None:
+    """Against scikit-learn with the unseen label among the gold ones: no example is lost."""
+    task = Classify(["x", "y"], unseen="wrong")
+    gold = ["x", "y", "z", "z", "x"]
+    rows = [TextExample(f"text {i}", "sw" if i else "en", label) for i, label in enumerate(gold)]
+    encoded, _ = task.encode(rows, hf_tokenizer, max_length=20)
+    found = ["x", "x", "x", "y", "x"]
+    scores = task.score([task.labels.index(label) for label in found], encoded)
+    assert scores["accuracy"] == pytest.approx(accuracy_score(gold, found))
+    assert scores["macro_f1"] == pytest.approx(f1_score(gold, found, average="macro", zero_division=0.0))
+    assert task.check_labels(rows) == ["label 'z' was never taught: 2 examples in sw counted as wrong"]
 
 
 def test_cut_examples_are_counted(hf_tokenizer: Any) -> None:

@@ -248,7 +248,7 @@ def test_few_examples_are_learnt_at_the_networks_own_rate(checkpoint: Path, exam
     assert tuned.task.score(tuned.task.predict(tuned.model, encoded, tuned.tokenizer), encoded)["accuracy"] == 1.0
 
 
-@pytest.mark.parametrize("method", ["lora", "ia3", "bitfit"])
+@pytest.mark.parametrize("method", ["lora", "ia3", "bitfit", "adapter"])
 def test_added_weights_on_a_masked_lm(
     method: str, checkpoint: Path, examples: list[TextExample], tmp_path: Path
 ) -> None:

@@ -40,7 +40,13 @@ def test_span_f1_equals_seqeval(cases: list[tuple[list[str], int]]) -> None:
     gold = [tags for tags, _ in cases]
     own = [list(np.random.default_rng(seed).choice(IOB2, len(tags))) for tags, seed in cases]
     nothing = np.zeros(0, dtype=np.int64)
-    encoded = [Encoded(nothing, "en", nothing, gold=np.array([IOB2.index(t) for t in tags])) for tags in gold]
+    encoded = [
+        Encoded(
+            nothing, "en", nothing, gold=np.array([IOB2.index(t) for t in tags]),
+            example=TaggedSentence(tuple(tags), tuple(tags), "en"),
+        )
+        for tags in gold
+    ]  # fmt: skip
     scores = task.score([np.array([IOB2.index(t) for t in tags]) for tags in own], encoded)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -135,8 +141,23 @@ def test_two_columns_and_a_line_without_a_tag(tmp_path: Path) -> None:
 
 def test_an_unknown_tag_is_refused(hf_tokenizer: Any) -> None:
     """A tag of another set, with the sentence's place."""
-    with pytest.raises(LabelError, match=r"tag 'B-DATE'(?s:.*)f, line 3"):
+    with pytest.raises(LabelError, match=r"label 'B-DATE'(?s:.*)f, line 3"):
         Tag(IOB2).encode([TaggedSentence(("x",), ("B-DATE",), "en", "f, line 3")], hf_tokenizer, max_length=16)
+
+
+def test_tags_that_training_never_saw_are_wrong_if_the_recipe_says_so(hf_tokenizer: Any) -> None:
+    """Accuracy over all words, and span F1 as seqeval has it with the unseen entity in the gold tags."""
+    task = Tag(IOB2, metric="span_f1", unseen="wrong")
+    gold = ("B-PER", "I-PER", "O", "B-DATE", "I-DATE", "B-LOC")
+    found = ["B-PER", "I-PER", "O", "B-LOC", "O", "B-LOC"]
+    sentence = TaggedSentence(("a", "b", "c", "d", "e", "f"), gold, "en")
+    encoded, _ = task.encode([sentence], hf_tokenizer, max_length=32)
+    scores = task.score([np.array([IOB2.index(t) for t in found])], encoded)
+    assert scores == {"accuracy": pytest.approx(4 / 6), "span_f1": pytest.approx(f1_score([list(gold)], [found]))}
+    assert task.check_labels([sentence]) == [
+        "label 'B-DATE' was never taught: 1 example in en counted as wrong",
+        "label 'I-DATE' was never taught: 1 example in en counted as wrong",
+    ]
 
 
 @pytest.mark.parametrize(

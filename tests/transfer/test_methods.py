@@ -162,7 +162,7 @@ def test_merged_equals_unmerged(method: str, hf_tokenizer: Any, texts: list[Text
 def learning(encoder: Encoder, **changes: Any) -> set[str]:
     task = build_task(TaskRecipe(), [TextExample("x", "en", label) for label in "ab"])
     model, tokenizer = new_head(encoder, task, seed=0)
-    adapted = adapt(model, tokenizer, task, TUNE.model_copy(update=changes))
+    adapted = adapt(model, tokenizer, task, TUNE.model_copy(update=changes), encoder)
     return {name for name, parameter in adapted.model.named_parameters() if parameter.requires_grad}
 
 

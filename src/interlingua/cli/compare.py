@@ -20,10 +20,10 @@ def compare(
         str,
         typer.Option(
             metavar="WAY,...",
-            help="Ways by name: full, embeddings, layers, frozen, bitfit, lora, ia3, prompt, prefix, layer-decay, "
-            "l2-sp, mixout, dropout.",
+            help="Ways by name: full, embeddings, layers, frozen, bitfit, lora, ia3, prompt, prefix, adapter, madx, "
+            "layer-decay, l2-sp, mixout, dropout.",
         ),
-    ] = "full,frozen,bitfit,lora,ia3,prompt,prefix",
+    ] = "full,frozen,bitfit,lora,ia3,prompt,prefix,adapter",
     way: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME:KEY=VALUE,...", help="A way of your own, by keys of tune; repeatable."),

@@ -76,6 +76,11 @@ def continual(
     lines: list[object] = [
         table(["network", "taught last", *stream.names], rows, left=2),
         f"{metrics} on every step's test; mean over seeds {', '.join(map(str, plan.seeds))}",
+        *(
+            ["every step that was taught is scored with its own adapter, others with the last one of their task"]
+            if plan.retain.grow
+            else []
+        ),
         *_measures(list(measures.values())),
         f"scores: {folder / 'scores.jsonl'}",
         *(f"next: interlingua evaluate {folder / task.name}" for task in stream.tasks),

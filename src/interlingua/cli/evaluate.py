@@ -127,6 +127,9 @@ def _evaluate(
     train_examples = read_examples(plan.task, plan.task.train) if controls or not source else []
     taught = canonical(source) if source else train_examples[0].lang if train_examples else "en"
     examples = _only(examples, languages, taught)
+    for one in tuned:
+        one.task.unseen = plan.task.unseen_labels
+    unseen = tuned[0].task.check_labels(examples)
     with Stages() as stages:
         scores = run(
             tuned, examples, max_length=plan.tune.max_length, shift=shift, source=taught,
@@ -141,15 +144,17 @@ def _evaluate(
     metric = tuned[0].task.metric
     models = ["tuned", *(["tuned+shift"] if shift else [])]
     rows = {model: summarise(scores, metric=metric, source=taught, model=model) for model in models}
-    document = {"scores": file, "metric": metric, "source": taught, "selection": tuned[0].selection, "rows": rows}
+    document = {"scores": file, "metric": metric, "source": taught, "selection": tuned[0].selection, "rows": rows,
+                "notes": tuned[0].notes(examples)}  # fmt: skip
     lines: list[object] = []
     for model, measured in rows.items():
         if model != "tuned":
             lines.append("language means shifted onto the source's:")
         lines.append(score_table(measured, metric=metric, source=taught))
     seeds = ", ".join(str(one.seed) for one in tuned)
+    lines += tuned[0].notes(examples)
     lines.append(f"spread: standard deviation over seeds {seeds}; gap: to {taught}; selection: {tuned[0].selection}")
-    return Answer(document, [*lines, f"scores: {file}"])
+    return Answer(document, [*lines, *unseen, f"scores: {file}"])
 
 
 def _recipe(run: Path, name: str | None) -> FinetuneRecipe:

@@ -122,6 +122,7 @@ def _answer(result: PretrainResult, command: str) -> Answer:
         "drawn": result.drawn,
         "cut_tokens": result.cut_tokens,
         "held_out": held_out,
+        "adapters": result.adapters,
     }
     if training.reason == "stopped":
         return Answer(document, [f"stopped and saved at step {training.step}. To go on:", f"  {command}"])
@@ -145,6 +146,7 @@ def _answer(result: PretrainResult, command: str) -> Answer:
         ]
         columns = ["held out", "tag", *(f"{n} loss" for n in names), *(f"{n} bits/char" for n in bits), "drawn", ""]
         shown.append(table(columns, rows, left=2, spare=[1]))
+    shown += [f"adapter of {lang}: {folder}" for lang, folder in result.adapters.items()]
     return Answer(document, [*shown, f"checkpoint: {result.checkpoint}", f"next: interlingua report {result.folder}"])
 
 

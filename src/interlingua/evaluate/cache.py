@@ -48,11 +48,13 @@ class Scored:
 
     Attributes:
         scores: rows.
+        task: the task's kind and settings, by which metrics follow from counts.
         examples: digest of the examples.
         counts: what each adds to the metrics, [examples, K].
     """
 
     scores: list[Score]
+    task: dict[str, Any]
     examples: str
     counts: NDArray[np.float64]
 
@@ -74,7 +76,7 @@ class ScoreCache:
             return None
         facts = json.loads(path.read_text(encoding="utf-8"))
         counts = np.load(self.folder / f"{key}.npy")
-        return Scored([Score(**row) for row in facts["scores"]], facts["examples"], counts)
+        return Scored([Score(**row) for row in facts["scores"]], facts["task"], facts["examples"], counts)
 
     def put(self, key: str, scored: Scored) -> None:
         """Keep something; the file that is looked for is written last."""
@@ -82,7 +84,8 @@ class ScoreCache:
         path = self.folder / f"{key}.npy"
         with saving(path):
             np.save(path, scored.counts)
-        facts = {"examples": scored.examples, "scores": [asdict(score) for score in scored.scores]}
+        rows = [asdict(score) for score in scored.scores]
+        facts = {"task": scored.task, "examples": scored.examples, "scores": rows}
         atomic_write(self.folder / f"{key}.json", json.dumps(facts, ensure_ascii=False))
 
     def all(self) -> list[Scored]:

@@ -43,6 +43,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "ia3": {"method": "ia3", "lr": None},
     "prompt": {"method": "prompt", "lr": None},
     "prefix": {"method": "prefix", "lr": None},
+    "adapter": {"method": "adapter", "lr": None},
+    "madx": {"method": "madx", "lr": None},
     "layer-decay": {"layer_decay": 0.8},
     "l2-sp": {"l2_sp": 0.01},
     "mixout": {"mixout": 0.7},

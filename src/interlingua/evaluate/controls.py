@@ -194,16 +194,16 @@ def _score(task: Task, labels: Sequence[Any], rows: Sequence[Any]) -> dict[str, 
         return task.score(labels, [Encoded(nothing, row.lang, np.array([row.right])) for row in rows])
     if isinstance(task, Scoring):
         return task.score(labels, [Encoded(nothing, row.lang, np.array([row.score])) for row in rows])
-    index = {label: i for i, label in enumerate(task.labels)}
-    predicted = np.array([index[label] for label in labels], dtype=np.int64)
-    gold = np.array([index.get(label, -2) for e in rows for _, label in _units(e)], dtype=np.int64)
+    predicted = np.array([task.label_index(label) for label in labels], dtype=np.int64)
+    gold = np.array([task.label_index(label) for e in rows for _, label in _units(e)], dtype=np.int64)
     if isinstance(task, Classify):
         return task.score(
             predicted.tolist(), [Encoded(nothing, rows[0].lang, gold[i : i + 1]) for i in range(len(gold))]
         )
     ends = np.cumsum([len(_units(e)) for e in rows])
     cut = np.split(predicted, ends[:-1])
-    encoded = [Encoded(nothing, rows[0].lang, nothing, gold=g) for g in np.split(gold, ends[:-1])]
+    wanted = np.split(gold, ends[:-1])
+    encoded = [Encoded(nothing, e.lang, nothing, gold=g, example=e) for e, g in zip(rows, wanted, strict=True)]
     return task.score(cut, encoded)
 
 

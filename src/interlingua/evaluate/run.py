@@ -39,6 +39,7 @@ class Predicted:
     Attributes:
         model: name in the rows.
         language: canonical tag, or two.
+        split: name of the part, for the rows.
         tuned: the model.
         predictions: one an encoded example.
         encoded: what they are of.
@@ -47,10 +48,19 @@ class Predicted:
 
     model: str
     language: str
+    split: str
     tuned: Tuned
     predictions: list[Any]
     encoded: list[Encoded]
     counts: NDArray[np.float64]
+
+    def scores(self) -> list[Score]:
+        """A row a metric."""
+        task, seed = self.tuned.task, self.tuned.seed
+        return [
+            Score(self.model, task.name, self.language, self.split, metric, value, len(self.counts), seed)
+            for metric, value in task.metrics(self.counts.sum(axis=0)).items()
+        ]
 
     def write(self, folder: Path) -> None:
         """Write the predictions in XTREME's layout: ``FOLDER/seed-N/TASK/test-LANG.tsv`` or ``.json``."""
@@ -100,7 +110,10 @@ def evaluate(
 
     Raises:
         LabelError: a label that training never saw.
+        LanguageError: a language without an adapter, which the models are not to do without.
     """
+    for one in tuned:
+        one.notes(examples)
     dtype = inference_dtype(tuned[0].model)
     networks = [for_inference(tuned[0].model, dtype)]
     networks += [for_inference(one.model, dtype, like=(tuned[0].model, networks[0])) for one in tuned[1:]]
@@ -118,6 +131,8 @@ def evaluate(
         if on_encoded:
             on_encoded(lang, encoded)
         for i, (one, network) in enumerate(zip(tuned, networks, strict=True)):
+            if one.grown:
+                one.grown.put(network, one.grown.of_language(lang))
             task, states = one.task, one.task.states(network, encoded, one.tokenizer)
             shifts: dict[str, Any] = {model: None}
             if shift:
@@ -128,13 +143,10 @@ def evaluate(
                 shifts[f"{model}+shift"] = goals[i] - mean
             for name, by in shifts.items():
                 predicted = task.predict_states(network, kept if shift else states, encoded, shift=by)
-                found = Predicted(name, lang, one, predicted, encoded, task.counts(predicted, encoded))
+                found = Predicted(name, lang, split, one, predicted, encoded, task.counts(predicted, encoded))
                 if on_predicted:
                     on_predicted(found)
-                scores += [
-                    Score(name, task.name, lang, split, metric, value, len(found.counts), one.seed)
-                    for metric, value in task.metrics(found.counts.sum(axis=0)).items()
-                ]
+                scores += found.scores()
     return scores
 
 

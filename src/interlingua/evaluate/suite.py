@@ -20,11 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from interlingua.errors import DataError, LanguageError, RecipeError, nearest
 from interlingua.evaluate.cache import ScoreCache, Scored, digest_of, key_of
-from interlingua.evaluate.run import Predicted, evaluate
+from interlingua.evaluate.missing import Subject, score_missing
 from interlingua.recipe_file import to_yaml
 from interlingua.recipe_suite import SuiteEntry, SuiteRecipe
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile
@@ -40,7 +38,7 @@ __all__ = ["SuiteResult", "run_suite", "teaching", "teaching_folder"]
 
 #: What may change between runs of one folder: these add or leave out scores, and never change one. What an entry
 #: teaches is compared in the folder of its models.
-GROWS = ("entries", "seeds", "root", "tune.device", "tune.threads", "tune.save_every")
+GROWS = ("entries", "seeds", "root", "shift", "tune.device", "tune.threads", "tune.save_every")
 
 
 @dataclass(frozen=True)
@@ -143,12 +141,24 @@ def _teach_and_score(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
     how = ""
     for source, recipe in teaching(teacher, work.recipe).items():
         folder = teaching_folder(work.out, teacher, source)
+        _check_labels(entry, recipe, groups, work)
         missing = [seed for seed in recipe.seeds if not (folder / f"seed-{seed}" / "interlingua.json").is_file()]
         if missing:
             _teach(recipe, folder, work, f"{teacher.name}, {source}")
         found, how = _score(entry, source, recipe, folder, groups, work)
         scores += found
     return scores, how
+
+
+def _check_labels(entry: SuiteEntry, recipe: FinetuneRecipe, groups: dict[str, list[Example]], work: _Work) -> None:
+    """Refuse test labels that are not taught before hours are spent on teaching; or say which they are."""
+    from interlingua.transfer.finetune import build_task, read_examples
+
+    assert entry.task is not None
+    taught = recipe.task.model_copy(update={"unseen_labels": entry.task.unseen_labels})
+    task = build_task(taught, read_examples(taught, taught.train))
+    for line in task.check_labels([example for rows in groups.values() for example in rows]):
+        work.say(f"{entry.name}: {line}")
 
 
 def teaching_folder(out: Path, entry: SuiteEntry, source: str) -> Path:
@@ -258,64 +268,50 @@ def _score(
     work: _Work,
 ) -> tuple[list[Score], str]:
     """Scores of an entry's models, computed where they are not kept."""
-    assert entry.task is not None
-    facts = [
-        json.loads((folder / f"seed-{seed}" / "interlingua.json").read_text(encoding="utf-8")) for seed in recipe.seeds
+    folders = [folder / f"seed-{seed}" for seed in recipe.seeds]
+    facts = [json.loads((one / "interlingua.json").read_text(encoding="utf-8")) for one in folders]
+    subjects = [
+        Subject(
+            seed,
+            {"fingerprint": fact["fingerprint"], "kind": fact["task"], "task": _settings(entry, fact["settings"])},
+            partial(_open, one, entry, groups, work),
+        )
+        for seed, one, fact in zip(recipe.seeds, folders, facts, strict=True)
     ]
-    model = f"{work.recipe.model}/{source}"
     taught = [tag for file in recipe.task.train for tag in _languages(file)]
     first = next((tag for tag in taught if tag in groups), None) if work.recipe.shift else None
     if work.recipe.shift and first is None:
         work.say(f"{entry.name}, {source}: not shifted, no test language it was taught in ({', '.join(taught)})")
-    digests = {lang: digest_of(rows) for lang, rows in groups.items()}
-
-    def key(fact: dict[str, Any], lang: str) -> str:
-        return key_of(
-            fingerprint=fact["fingerprint"], task=_settings(entry, fact["settings"]), examples=digests[lang],
-            max_length=recipe.tune.max_length, shift=digests[first] if first else None, name=[entry.name, model],
-        )  # fmt: skip
-
-    scores: list[Score] = []
-    opened: dict[int, Tuned] = {}
-    for place, (lang, rows) in enumerate(groups.items()):
-        work.stage(f"score {entry.name}, {source}", place, len(groups))
-        absent = []
-        for seed, fact in zip(recipe.seeds, facts, strict=True):
-            kept = work.cache.get(key(fact, lang))
-            if kept is None:
-                absent.append((seed, fact))
-            else:
-                scores += kept.scores
-                work.kept += 1
-        for seed, fact in absent:
-            if seed not in opened:
-                opened[seed] = _open(folder / f"seed-{seed}", entry, work)
-            counts: dict[str, Any] = {}
-            found = evaluate(
-                [opened[seed]],
-                [*(groups[first] if first and first != lang else ()), *rows],
-                max_length=recipe.tune.max_length,
-                shift=first is not None,
-                source=first or "",
-                model=model,
-                on_predicted=partial(_keep_predictions, work=work, source=source, lang=lang, counts=counts),
-            )
-            found = [score for score in found if score.language == lang]
-            work.cache.put(key(fact, lang), Scored(found, digests[lang], counts[model]))
-            scores += found
-            work.computed += 1
-    work.stage(f"score {entry.name}, {source}", 1, 1)
-    return scores, str(facts[0]["selection"])
+    stage = f"score {entry.name}, {source}"
+    found = score_missing(
+        subjects,
+        groups,
+        work.cache,
+        model=f"{work.recipe.model}/{source}",
+        max_length=recipe.tune.max_length,
+        shift_to=first,
+        on_predicted=lambda predicted: predicted.write(work.out / "predictions" / source),
+        on_language=lambda lang, done, total: work.stage(stage, done, total),
+    )
+    work.stage(stage, 1, 1)
+    work.computed += found.computed
+    work.kept += found.read
+    return found.scores, str(facts[0]["selection"])
 
 
 def _settings(entry: SuiteEntry, taught: dict[str, Any]) -> dict[str, Any]:
     """How an entry scores: with the windows its models were taught with, but by its own name, metric and rule."""
     assert entry.task is not None
-    own = {"name": entry.name, "metric": entry.task.metric or taught["metric"], "rule": entry.task.rule}
+    own = {
+        "name": entry.name,
+        "metric": entry.task.metric or taught["metric"],
+        "rule": entry.task.rule,
+        "unseen": entry.task.unseen_labels,
+    }
     return taught | {name: value for name, value in own.items() if name in taught}
 
 
-def _open(folder: Path, entry: SuiteEntry, work: _Work) -> Tuned:
+def _open(folder: Path, entry: SuiteEntry, groups: dict[str, list[Example]], work: _Work) -> Tuned:
     """A tuned model, which scores by this entry's rules."""
     from interlingua.tasks import TASKS
     from interlingua.transfer.finetune import open_tuned
@@ -324,27 +320,22 @@ def _open(folder: Path, entry: SuiteEntry, work: _Work) -> Tuned:
     needs_base = "base" in json.loads((folder / "interlingua.json").read_text(encoding="utf-8"))
     tuned = open_tuned(folder, encoder=_encoder(work) if needs_base else None)
     settings = _settings(entry, tuned.task.settings())
+    for line in tuned.notes([example for rows in groups.values() for example in rows]):
+        work.say(f"{entry.name}, {folder.parent.name}: {line}")
     return replace(tuned, task=TASKS[tuned.task.kind](**settings))
-
-
-def _keep_predictions(predicted: Predicted, *, work: _Work, source: str, lang: str, counts: dict[str, Any]) -> None:
-    if predicted.language != lang:
-        return
-    counts[predicted.model] = predicted.counts
-    predicted.write(work.out / "predictions" / source)
 
 
 def _retrieve(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
     """Retrieval with the encoder as it is."""
     from interlingua.models.checkpoint import fingerprint
-    from interlingua.tasks.retrieve import read_sentence_sets, retrieve_sentences, write_tatoeba
+    from interlingua.tasks.retrieve import RETRIEVAL, read_sentence_sets, retrieve_sentences, write_tatoeba
 
     plan = entry.retrieve
     assert plan is not None
-    wanted = [lang for lang in plan.languages if not work.languages or lang in work.languages]
     sets = read_sentence_sets(
-        work.recipe.root / plan.path, source=plan.source, languages=wanted or sorted(work.languages), limit=plan.limit
+        work.recipe.root / plan.path, source=plan.source, languages=plan.languages, limit=plan.limit
     )
+    sets = [pairs for pairs in sets if not work.languages or pairs.language in work.languages]
     encoder = _encoder(work)
     own = fingerprint(encoder.model)
     scores: list[Score] = []
@@ -372,9 +363,7 @@ def _retrieve(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
     asked = [one for one in found if one.model.endswith("+centred") == plan.centre]
     write_tatoeba(work.out / "predictions" / "retrieval", asked, name=entry.name)
     for one, (_, digest, key) in zip(asked, absent, strict=True):
-        right = np.arange(len(one.pairs.ids))
-        counts = np.stack([np.ones(len(right)), one.from_source == right, one.to_source == right], axis=1)
-        work.cache.put(key, Scored(one.scores(entry.name), digest, counts))
+        work.cache.put(key, Scored(one.scores(entry.name), {"kind": RETRIEVAL}, digest, one.counts()))
         scores += one.scores(entry.name)
         work.computed += 1
     work.stage(f"score {entry.name}", 1, 1)

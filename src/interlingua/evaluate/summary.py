@@ -70,10 +70,9 @@ class WithinAcross:
 
 def main_metric(entry: SuiteEntry) -> str:
     """The metric an entry is shown by."""
-    if entry.task is None:
-        return "p1"
-    defaults = {"tag": "span_f1" if entry.task.tags == "iob2" else "accuracy", "span": "f1", "score": "pearson"}
-    return entry.task.metric or defaults.get(entry.task.type, "accuracy")
+    from interlingua.tasks import TASKS
+
+    return TASKS[entry.task.type].main_metric(entry.task) if entry.task else "p1"
 
 
 def cells_of(scores: Sequence[Score], *, task: str, metric: str) -> dict[str, dict[str, Cell]]:
@@ -92,9 +91,10 @@ def cells_of(scores: Sequence[Score], *, task: str, metric: str) -> dict[str, di
 
 def task_score(scores: Sequence[Score], entry: SuiteEntry, model: str) -> float | None:
     """Mean over languages of XTREME's metric of the task; None where the model has no score."""
-    span = entry.task is not None and entry.task.type == "span"
+    from interlingua.tasks import TASKS
+
     means = []
-    for metric in ("em", "f1") if span else (main_metric(entry),):
+    for metric in TASKS[entry.task.type].suite_metrics(entry.task) if entry.task else ("p1",):
         cells = cells_of(scores, task=entry.name, metric=metric).get(model, {})
         own = [cell.mean for lang, cell in cells.items() if "/" not in lang]
         if not own:
@@ -166,7 +166,7 @@ def differences(
             if len(own[source]) == len(match):
                 # The metric of several seeds is the mean of theirs, so each keeps its own columns.
                 ours, theirs = (np.concatenate([s.counts for s in side], axis=1) for side in (own[source], match))
-                measure = _mean_metric(tasks[task], seeds=len(match))
+                measure = _mean_metric(match, main_metric(tasks[task]))
                 found[task, lang, source] = paired_bootstrap(ours, theirs, measure, draws=draws)
     if not found:
         raise DataError(
@@ -188,17 +188,12 @@ def _by_cell(folder: Path, tasks: dict[str, SuiteEntry]) -> dict[tuple[str, str,
     return found
 
 
-def _mean_metric(entry: SuiteEntry, *, seeds: int) -> Callable[[NDArray[np.float64]], float]:
-    """The main metric of summed counts, mean over seeds whose columns stand side by side."""
-    return lambda totals_K: statistics.fmean(_metric(entry, part) for part in np.split(totals_K, seeds))
-
-
-def _metric(entry: SuiteEntry, totals_K: NDArray[np.float64]) -> float:
+def _mean_metric(scored: Sequence[Scored], metric: str) -> Callable[[NDArray[np.float64]], float]:
+    """A metric of summed counts, mean over seeds whose columns stand side by side."""
     from interlingua.tasks import TASKS
+    from interlingua.tasks.retrieve import RETRIEVAL, retrieval_metrics
 
-    if entry.task is None:
-        count, there, back = totals_K.tolist()
-        return float((there + back) / (2 * max(1.0, count)))
-    labels = [str(i) for i in range(len(totals_K) // 3)] if entry.task.type in {"classify", "cloze"} else ["B-X", "O"]
-    task = TASKS[entry.task.type](labels, name=entry.name, metric=main_metric(entry))
-    return task.metrics(totals_K)[main_metric(entry)]
+    settings = dict(scored[0].task)
+    kind = settings.pop("kind")
+    metrics = retrieval_metrics if kind == RETRIEVAL else TASKS[kind](**settings).metrics
+    return lambda totals_K: statistics.fmean(metrics(part)[metric] for part in np.split(totals_K, len(scored)))

@@ -48,6 +48,8 @@ class Architecture:
         position_offset: what positions begin at, added to ``pad_token_id`` (RoBERTa-like classes: 1).
         language_input: the argument that can carry the language: ``token_type_ids`` or ``langs``.
         stack: from the bare encoder to the modules of its embeddings and those of each of its layers, lowest first.
+        layer_end: where adapters stand in a layer: the name of the norm that ends it, ``""`` where it ends in a plain
+            sum, None where there is no one such place.
         layered: whether the encoder is ``embeddings`` followed by ``encoder.layer[i](states, mask)``, as BERT's.
         causal: from the config to whether tokens see only those before them.
         pooling: from the config to what the sequence classifier looks at: the ``first`` or ``last`` token, the
@@ -68,6 +70,7 @@ class Architecture:
     position_offset: int = 0
     language_input: Literal["token_type_ids", "langs"] | None = None
     stack: Callable[[Any], Stack] = lambda base: ([base.embeddings], [[layer] for layer in base.encoder.layer])
+    layer_end: str | None = None
     layered: bool = False
     causal: Callable[[Any], bool] = lambda config: bool(getattr(config, "is_decoder", False))
     pooling: Callable[[Any], Pooling] = lambda config: "first"
@@ -217,6 +220,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             "bert",
             language_input="token_type_ids",
+            layer_end="output.LayerNorm",
             layered=True,
             masked_transform=lambda model, states_ND: model.cls.predictions.transform(states_ND),
             sequence_logits=_pooler_dropped,
@@ -229,6 +233,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "xlm-roberta",
             position_offset=1,
             language_input="token_type_ids",
+            layer_end="output.LayerNorm",
             layered=True,
             masked_transform=lambda model, states_ND: model.lm_head.layer_norm(gelu(model.lm_head.dense(states_ND))),
             sequence_logits=_first_of_one,
@@ -240,6 +245,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "modernbert",
             "sliding",
             stack=lambda base: ([base.embeddings], [[layer] for layer in base.layers]),
+            layer_end="",
             pooling=lambda config: "mean" if config.classifier_pooling == "mean" else "first",
             masked_transform=lambda model, states_ND: model.head(states_ND),
             sequence_logits=_modernbert_logits,
@@ -251,6 +257,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "electra",
             language_input="token_type_ids",
             stack=_electra_stack,
+            layer_end="output.LayerNorm",
             layered=True,
             masked_transform=lambda model, states_ND: model.generator_predictions(states_ND),
             sequence_logits=_first_of_one,
@@ -273,6 +280,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             "distilbert",
             stack=lambda base: ([base.embeddings], [[layer] for layer in base.transformer.layer]),
+            layer_end="output_layer_norm",
             masked_transform=_distilbert_transform,
             sequence_logits=_distilbert_sequence,
             choice_logits=_distilbert_sequence,
@@ -282,6 +290,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         Architecture(
             "eurobert",
             stack=lambda base: ([base.embed_tokens], [[layer] for layer in base.layers]),
+            layer_end="",
             pooling=lambda config: "first" if config.classifier_pooling == "bos" else config.classifier_pooling,
             masked_transform=_same,
             sequence_logits=_eurobert_sequence,
@@ -291,6 +300,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             "deberta-v2",
             "disentangled",
             stack=_deberta_stack,
+            layer_end="output.LayerNorm",
             masked_transform=_deberta_transform,
             output_layer=_deberta_output,
             sequence_logits=lambda model, pooled_SD: _dropped(model, model.pooler(pooled_SD[:, None])),

@@ -173,7 +173,7 @@ def _states(model: PreTrainedModel, batch: Batch, *, every_layer: bool) -> tuple
     if kind.mask == "rows":
         batch, back = _one_a_row(batch)
     inputs = model_inputs(model, batch)
-    with spoken_in(batch.languages_BL), quick_linear():
+    with spoken_in(batch.languages_BL, batch.language_names), quick_linear():
         if kind.mask == "disentangled":
             # DeBERTa multiplies its embeddings with the mask it is called with, which must be of two dimensions there.
             mask = inputs.pop("attention_mask")
@@ -189,17 +189,17 @@ def lower_states(model: PreTrainedModel, batch: Batch, layers: int) -> Tensor:
     inputs = model_inputs(model, batch)
     for name in _mask_inputs(model, architecture_or_plain(model), batch):
         inputs.pop(name)
-    with spoken_in(batch.languages_BL):
+    with spoken_in(batch.languages_BL, batch.language_names):
         states_BLD: Tensor = model.base_model.embeddings(**inputs)
         if hasattr(model.base_model, "embeddings_project"):  # ELECTRA with embeddings of another width
             states_BLD = model.base_model.embeddings_project(states_BLD)
-        return _run_layers(model, model.base_model.encoder.layer[:layers], states_BLD, batch)
+    return _run_layers(model, model.base_model.encoder.layer[:layers], states_BLD, batch)
 
 
 def _run_layers(model: PreTrainedModel, layers: Any, states_BLD: Tensor, batch: Batch) -> Tensor:
     kept_apart = _mask_inputs(model, architecture_or_plain(model), batch)
     kept_apart.pop("use_cache", None)
-    with quick_linear():
+    with spoken_in(batch.languages_BL, batch.language_names), quick_linear():
         for layer in layers:
             out = layer(states_BLD, **kept_apart)
             states_BLD = out[0] if isinstance(out, tuple) else out
@@ -237,7 +237,7 @@ def encode_at(model: PreTrainedModel, batch: Batch, chosen_BL: Tensor) -> Tensor
         states_BLD = _run_layers(model, lower[batch.states_layer :], batch.states_BLD.to(model.dtype), batch)
     else:
         return batch.states_BLD.to(model.dtype)[chosen_BL]
-    with quick_linear():
+    with quick_linear(), spoken_in(batch.languages_BL[chosen_BL], batch.language_names):
         context_ND, before_ND = (_context_by_text if is_varlen(model) else _context_under_mask)(
             model, last.attention.self, states_BLD, batch, chosen_BL
         )

@@ -5,8 +5,8 @@ segments asked for. A vocabulary of 120k-250k makes the dense head the dearest p
 15 % masking this is a seventh of it. Equal to the dense path: the head acts on each position alone.
 
 Decision: the cross-entropy over the vocabulary computes its gradients in the forward pass, some rows at a time, so
-that memory is a block of rows times the vocabulary instead of three times all rows. Price: the gradients are computed
-also when only one of the inputs wants one.
+that memory is a block of rows times the vocabulary instead of three times all rows. Price: the states' gradients are
+computed also when only the table wants one.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from interlingua.batch import Batch
+from interlingua.models.adapters import before_output
 from interlingua.models.architectures import architecture, head_piece
 from interlingua.models.attention import encode, encode_at, pool_segments
 from interlingua.models.linear import product
@@ -69,7 +70,7 @@ def masked_losses(
     Returns:
         The sum, a scalar with a gradient, and the summands [N] in float32 or better, without one.
     """
-    states_NE = head_piece(model, "masked_transform")(model, states_ND)
+    states_NE = before_output(model, head_piece(model, "masked_transform")(model, states_ND), languages_N)
     weight_VE, bias_V = output_layer(model)
     parts = language_parts(model)
     tables = parts.output_tables() if parts is not None else {}
@@ -129,14 +130,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, states_ND: Tensor, weight_VD: Tensor, bias_V: Tensor | None, labels_N: Tensor, sample: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        wanted = any(ctx.needs_input_grad)
+        wanted, weight_learns = any(ctx.needs_input_grad), ctx.needs_input_grad[1]
         precise = torch.promote_types(states_ND.dtype, torch.float32)
         each_N = states_ND.new_empty(len(states_ND), dtype=precise)
         drawn_N = torch.empty_like(labels_N)
         d_states_ND, d_weight_VD, d_bias_V = None, None, None
         if wanted:
             d_states_ND = torch.empty_like(states_ND)
-            d_weight_VD = torch.zeros_like(weight_VD, dtype=precise)
+            d_weight_VD = torch.zeros_like(weight_VD, dtype=precise) if weight_learns else None
             d_bias_V = None if bias_V is None else torch.zeros_like(bias_V, dtype=precise)
         rows = max(1, BLOCK_BYTES[states_ND.device.type == "cuda"] // (len(weight_VD) * precise.itemsize))
         for start in range(0, len(states_ND), rows):
@@ -149,14 +150,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
             each_N[block] = -log_p.gather(1, labels)[:, 0]
             if sample:  # the Gumbel-max trick: argmax(log p - log e) for e ~ Exp(1) is a draw from p
                 drawn_N[block] = (log_p - torch.empty_like(log_p).exponential_().log_()).argmax(dim=1)
-            if d_states_ND is not None and d_weight_VD is not None:
+            if d_states_ND is not None:
                 d_logits = torch.exp(log_p, out=logits)
                 d_logits.scatter_add_(1, labels, d_logits.new_full(labels.shape, -1.0))
                 narrow = d_logits.to(weight_VD.dtype)
                 d_states_ND[block] = product(narrow, weight_VD.T)
-                if d_weight_VD.dtype == weight_VD.dtype:
+                if d_weight_VD is not None and d_weight_VD.dtype == weight_VD.dtype:
                     d_weight_VD.addmm_(narrow.T, states_ND[block])
-                else:
+                elif d_weight_VD is not None:
                     d_weight_VD += narrow.T @ states_ND[block]
                 if d_bias_V is not None:
                     d_bias_V += d_logits.sum(dim=0)

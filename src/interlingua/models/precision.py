@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from interlingua.models.linear import quick_linear
+from interlingua.models.separate import spoken_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,7 +45,8 @@ def inference_dtype(model: PreTrainedModel, *, rows: int = 8, length: int = 48, 
     if key not in _measured:
         tokens_BL = torch.randint(5, config.vocab_size, (rows, length), generator=torch.Generator().manual_seed(0))
         best = {}
-        with torch.inference_mode(), quick_linear():
+        # Which language is of no matter for the time, but language adapters ask.
+        with torch.inference_mode(), quick_linear(), spoken_in(torch.zeros_like(tokens_BL)):
             for dtype in (torch.float32, torch.bfloat16):
                 network = for_inference(model.base_model, dtype)
                 times = []

@@ -13,6 +13,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,15 +23,40 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["LanguageParts", "language_parts", "spoken_in"]
+__all__ = ["LanguageParts", "Spoken", "language_parts", "spoken", "spoken_in"]
 
-_spoken: ContextVar[Tensor | None] = ContextVar("spoken_BL", default=None)
+
+@dataclass(frozen=True)
+class Spoken:
+    """What a network is run on.
+
+    Attributes:
+        languages: index of every token's language, [B, L] or [N].
+        names: tags by index, where the batch says them.
+    """
+
+    languages: Tensor
+    names: tuple[str, ...] = ()
+
+    @cached_property
+    def present(self) -> list[int]:
+        """Indices of the languages that there are."""
+        found: list[int] = torch.unique(self.languages).tolist()
+        return found
+
+
+_spoken: ContextVar[Spoken | None] = ContextVar("spoken", default=None)
+
+
+def spoken() -> Spoken | None:
+    """The languages of the tokens that a network is run on now."""
+    return _spoken.get()
 
 
 @contextlib.contextmanager
-def spoken_in(languages_BL: Tensor) -> Iterator[None]:
+def spoken_in(languages: Tensor, names: tuple[str, ...] = ()) -> Iterator[None]:
     """Every token that a network is run on while the block runs is of these languages, by index."""
-    token = _spoken.set(languages_BL)
+    token = _spoken.set(Spoken(languages, names))
     try:
         yield
     finally:
@@ -76,12 +103,12 @@ class LanguageParts(nn.Module):
 
     def _separate(self, copies: Any) -> Any:
         def replaced(_: nn.Module, args: Any, more: Any, output: Any) -> Any:
-            languages_BL = _spoken.get()
-            if languages_BL is None:
+            now = spoken()
+            if now is None:
                 return output
             states = output[0] if isinstance(output, tuple) else output
             for index, copy in zip(self.indices, copies, strict=True):
-                mine_BL1 = (languages_BL == index)[..., None]
+                mine_BL1 = (now.languages == index)[..., None]
                 if mine_BL1.any():
                     other = copy(*args, **more)
                     states = torch.where(mine_BL1, other[0] if isinstance(other, tuple) else other, states)

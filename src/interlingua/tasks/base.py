@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from interlingua.batch import Batch, rows_from_texts
-from interlingua.errors import LabelError
+from interlingua.errors import LabelError, nearest
 from interlingua.models.attention import lower_states
 from interlingua.models.encoder import length_sorted_batches
 from interlingua.objectives.base import Loss, Targets
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from interlingua.recipe_transfer import LabelledFile, TaskRecipe
 
 __all__ = [
+    "UNSEEN",
     "Encoded",
     "Example",
     "States",
@@ -44,9 +45,14 @@ __all__ = [
     "at_least_two",
     "lay_out",
     "prediction_batches",
+    "second_side",
     "segment_languages",
+    "some",
     "token_order",
 ]
+
+#: Index of a gold label that was never taught; no prediction is it.
+UNSEEN = -2
 
 #: Indices of some examples, the states that the head looks at for all of them [K, D], and how many each has.
 States = tuple[NDArray[Any], Tensor, list[int]]
@@ -63,6 +69,10 @@ class Example(Protocol):
     def where(self) -> str:
         """File and line."""
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of its classes: one, one a word, or none where a task has no classes."""
+
 
 @dataclass(frozen=True)
 class Encoded:
@@ -76,10 +86,11 @@ class Encoded:
         words: tag: place of the first token of each word, -1 for words cut away; cloze: places of the masks.
         gold: tag: tag index of every word, also of those cut away.
         spans: span: characters (first, behind the last) of each token of the passage, -1 elsewhere, int64 [n, 2].
-        example: span: what it is a window of.
+        example: tag: the sentence; span: the question it is a window of.
         ends: where an example is several texts, one after another in ``tokens``: behind the last token of each.
         states: states of the frozen lower layers [n, D], if computed.
         states_layer: how many layers they have behind them.
+        second: where the second side begins, if there are two; it may be in another language.
     """
 
     tokens: NDArray[Any]
@@ -93,6 +104,7 @@ class Encoded:
     ends: NDArray[Any] | None = None
     states: NDArray[Any] | None = None
     states_layer: int = 0
+    second: int | None = None
 
     def parts(self) -> list[Encoded]:
         """Its texts, each alone and without labels; itself where it is one."""
@@ -116,6 +128,8 @@ class Task(ABC):
         labels: names of the classes; their order is the head's.
         name: shown in tables.
         metric: the main one.
+        unseen: what an example to be scored is, whose label is not in ``labels``: an error (``stop``) or an example
+            predicted wrong, as it will be (``wrong``).
     """
 
     kind: ClassVar[str]
@@ -130,10 +144,11 @@ class Task(ABC):
     splittable = True
     networks: Mapping[str, nn.Module] = {}
 
-    def __init__(self, labels: Sequence[str], *, name: str, metric: str) -> None:
+    def __init__(self, labels: Sequence[str], *, name: str, metric: str, unseen: str = "stop") -> None:
         self.labels = tuple(labels)
         self.name = name
         self.metric = metric
+        self.unseen = unseen
 
     @classmethod
     @abstractmethod
@@ -145,9 +160,49 @@ class Task(ABC):
     def taught_with(cls, recipe: TaskRecipe, train: Sequence[Any]) -> Self:
         """The task over the labels of its training examples."""
 
+    @classmethod
+    def main_metric(cls, recipe: TaskRecipe) -> str:
+        """The metric that epochs are selected and tables shown by."""
+        return recipe.metric or "accuracy"
+
+    @classmethod
+    def suite_metrics(cls, recipe: TaskRecipe) -> tuple[str, ...]:
+        """The metrics whose mean is the task's part of a suite's score."""
+        return (cls.main_metric(recipe),)
+
     def settings(self) -> dict[str, Any]:
         """What its constructor wants, for ``interlingua.json``."""
         return {"labels": list(self.labels), "name": self.name, "metric": self.metric}
+
+    def check_labels(self, examples: Sequence[Example]) -> list[str]:
+        """Which labels of some examples were never taught: a line each, with how many examples have it.
+
+        Raises:
+            LabelError: there is one, and the task does not say that such examples are wrong.
+        """
+        known = set(self.labels)
+        unseen: dict[str, list[Example]] = {}
+        for example in examples:
+            for label in set(example.labels) - known:
+                unseen.setdefault(label, []).append(example)
+        lines = []
+        for label, having in sorted(unseen.items()):
+            languages = list(dict.fromkeys(example.lang for example in having))
+            count = f"{len(having):,} example{'s' * (len(having) > 1)} in {some(languages)}"
+            if self.unseen == "stop":
+                raise LabelError(
+                    f"label {label!r}{nearest(label, known)}, {count}",
+                    expected=f"a label seen in training: {', '.join(self.labels)}",
+                    where=having[0].where,
+                    next_step="map it to one of these (task.mapping: FILE), add it to the training examples, or count "
+                    "such examples as wrong (task.unseen_labels: wrong)",
+                )
+            lines.append(f"label {label!r} was never taught: {count} counted as wrong")
+        return lines
+
+    def label_index(self, label: str) -> int:
+        """Place of a label in ``labels``; ``UNSEEN`` if it is not there."""
+        return self.labels.index(label) if label in self.labels else UNSEEN
 
     def config(self) -> dict[str, Any]:
         """What the network's configuration says of the labels."""
@@ -265,6 +320,11 @@ class Task(ABC):
         return out
 
 
+def some(words: Sequence[str], most: int = 6) -> str:
+    """Words in a row, the later of many counted only."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
 def at_least_two(labels: Collection[str]) -> list[str]:
     """Labels in order, if there is something to choose from.
 
@@ -282,20 +342,38 @@ def at_least_two(labels: Collection[str]) -> list[str]:
 
 
 def lay_out(examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:
-    """Pack examples, without their labels; segment ``i + 1`` is example ``i``, or text ``i`` if they have several."""
+    """Pack examples, without their labels; segment ``i + 1`` is example ``i``, or text ``i`` if they have several.
+
+    Every token knows the language of its own side.
+    """
     examples = [part for example in examples for part in example.parts()]
     longest = max(len(e.tokens) for e in examples)
-    languages = sorted({e.lang for e in examples})
-    return rows_from_texts(
+    languages = sorted({tag for e in examples for tag in e.lang.split("/")})
+    batch = rows_from_texts(
         [e.tokens for e in examples],
         pad_id=tokenizer.pad_token_id,
         row_length=max(longest, min(128, sum(len(e.tokens) for e in examples))),
         special_ids=np.array(tokenizer.all_special_ids),
-        languages=[languages.index(e.lang) for e in examples],
+        token_languages=[_token_languages(e, languages) for e in examples],
         types=None if examples[0].types is None else [e.types for e in examples if e.types is not None],
         states=None if examples[0].states is None else [e.states for e in examples if e.states is not None],
         states_layer=examples[0].states_layer,
     )
+    return replace(batch, language_names=tuple(languages))
+
+
+def _token_languages(example: Encoded, languages: Sequence[str]) -> NDArray[Any]:
+    """Index of every token's language."""
+    first, *other = (languages.index(tag) for tag in example.lang.split("/"))
+    found = np.full(len(example.tokens), first, dtype=np.int64)
+    if other and example.second is not None:
+        found[example.second :] = other[0]
+    return found
+
+
+def second_side(sides: Sequence[int | None]) -> int | None:
+    """Where the second side of a pair begins, from the tokenizer's ``sequence_ids``; None if there is none."""
+    return next((place for place, side in enumerate(sides) if side == 1), None)
 
 
 def token_order(batch: Batch) -> tuple[Tensor, Tensor]:
@@ -312,10 +390,10 @@ def token_order(batch: Batch) -> tuple[Tensor, Tensor]:
 
 
 def segment_languages(batch: Batch) -> Tensor:
-    """Index of the language of every segment, int64 [S]."""
-    languages_S = torch.zeros(batch.segments + 1, dtype=torch.long, device=batch.segments_BL.device)
-    languages_S[batch.segments_BL.reshape(-1)] = batch.languages_BL.reshape(-1)
-    return languages_S[1:]
+    """Index of the language of every segment (of its first side), int64 [S]."""
+    order_N, begins_S = token_order(batch)
+    languages_S: Tensor = batch.languages_BL.flatten()[order_N[begins_S[:-1]]]
+    return languages_S
 
 
 class TaskStream:

@@ -56,6 +56,11 @@ class ChoiceExample:
     right: int
     where: str = ""
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """None: its choices are its own."""
+        return ()
+
 
 class Choice(Task):
     """Choosing among texts.
@@ -122,7 +127,7 @@ class Choice(Task):
     @classmethod
     def taught_with(cls, recipe: TaskRecipe, train: Sequence[ChoiceExample]) -> Self:
         """The task as the recipe has it."""
-        return cls(name=recipe.name, metric=recipe.metric or "accuracy", choices=len(recipe.choices))
+        return cls(name=recipe.name, metric=cls.main_metric(recipe), choices=len(recipe.choices))
 
     def settings(self) -> dict[str, Any]:
         """What its constructor wants."""

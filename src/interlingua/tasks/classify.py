@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -23,11 +23,11 @@ from torch import Tensor
 
 from interlingua.batch import Batch
 from interlingua.data import resolve
-from interlingua.errors import DataError, LabelError, nearest
+from interlingua.errors import DataError, nearest
 from interlingua.languages import canonical
 from interlingua.models.head import pooled_states, sequence_logits
 from interlingua.objectives.base import Loss, Targets, at_least_float32
-from interlingua.tasks.base import Encoded, Task, at_least_two, lay_out, segment_languages
+from interlingua.tasks.base import Encoded, Task, at_least_two, lay_out, second_side, segment_languages
 from interlingua.text.lines import ReadReport, file_kind, numbered_lines
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ __all__ = [
     "TextExample",
     "Texts",
     "class_counts",
-    "class_indices",
     "class_metrics",
     "crossed",
     "encode_texts",
@@ -67,6 +66,11 @@ class TextExample:
     label: str
     text_pair: str | None = None
     where: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its label."""
+        return (self.label,)
 
 
 def numbered_rows(path: Path, report: ReadReport) -> Iterator[tuple[int, dict[str, str]]]:
@@ -222,45 +226,31 @@ def encode_texts(
             example.lang,
             np.zeros(0, dtype=np.int64),
             types=np.array(types[i], dtype=np.int64) if types is not None else None,
+            second=second_side(out.sequence_ids(i)) if with_pair else None,
         )
         for i, (ids, example) in enumerate(zip(out["input_ids"], examples, strict=True))
     ]
     return encoded, sum(len(e.tokens) == max_length for e in encoded)
 
 
-def class_indices(labels: Sequence[str], examples: Sequence[TextExample]) -> list[NDArray[np.int64]]:
-    """The class of each example, int64 [1].
-
-    Raises:
-        LabelError: a label that is not among ``labels``.
-    """
-    known = {label: i for i, label in enumerate(labels)}
-    for example in examples:
-        if example.label not in known:
-            raise LabelError(
-                f"label {example.label!r}{nearest(example.label, known)}",
-                expected=f"a label seen in training: {', '.join(labels)}",
-                where=example.where,
-                next_step="map it to one of these (task.mapping: FILE), or add it to the training examples",
-            )
-    return [np.array([known[e.label]], dtype=np.int64) for e in examples]
-
-
 def class_counts(labels: Sequence[str], predicted: Sequence[int], examples: Sequence[Encoded]) -> NDArray[np.float64]:
     """Of every class in turn: right, predicted, gold."""
-    one_hot = np.eye(len(labels))
-    gold = one_hot[[int(e.labels[0]) for e in examples]]
-    own = one_hot[np.asarray(predicted, dtype=np.int64)]
-    return np.concatenate([gold * own, own, gold], axis=1)
+    classes = np.arange(len(labels))
+    gold = np.array([e.labels for e in examples]).reshape(-1, 1) == classes
+    own = np.array(predicted).reshape(-1, 1) == classes
+    return np.concatenate([gold * own, own, gold], axis=1).astype(np.float64)
 
 
 def class_metrics(totals_K: NDArray[np.float64]) -> dict[str, float]:
-    """Accuracy and macro-F1 (mean of F1 over the classes that occur in gold or prediction) of summed counts."""
+    """Accuracy and macro-F1 of summed counts: mean of F1 over the classes that occur in gold or prediction, those never
+    taught being one with F1 0.
+    """
     right, own, gold = totals_K.reshape(3, -1)
     seen = own + gold > 0
+    unseen = own.sum() > gold.sum()
     return {
-        "accuracy": float(right.sum() / max(1.0, gold.sum())),
-        "macro_f1": float(np.mean(2 * right[seen] / (own + gold)[seen])),
+        "accuracy": float(right.sum() / max(1.0, own.sum())),
+        "macro_f1": float(np.sum(2 * right[seen] / (own + gold)[seen]) / max(1, seen.sum() + unseen)),
     }
 
 
@@ -271,14 +261,17 @@ class Classify(Task):
         labels: class names; their order is the classifier's.
         name: shown in tables.
         metric: ``accuracy`` or ``macro_f1``.
+        unseen: ``stop`` or ``wrong``, as :class:`~interlingua.tasks.Task` has it.
     """
 
     kind: ClassVar[str] = "classify"
     auto: ClassVar[str] = "AutoModelForSequenceClassification"
     whole_texts: ClassVar[bool] = True
 
-    def __init__(self, labels: Sequence[str], *, name: str = "classify", metric: str = "accuracy") -> None:
-        super().__init__(labels, name=name, metric=metric)
+    def __init__(
+        self, labels: Sequence[str], *, name: str = "classify", metric: str = "accuracy", unseen: str = "stop"
+    ) -> None:
+        super().__init__(labels, name=name, metric=metric, unseen=unseen)
 
     @classmethod
     def read(cls, recipe: TaskRecipe, file: LabelledFile) -> list[TextExample]:
@@ -289,7 +282,11 @@ class Classify(Task):
     def taught_with(cls, recipe: TaskRecipe, train: Sequence[TextExample]) -> Self:
         """The task over the labels of its training examples."""
         labels = at_least_two({example.label for example in train})
-        return cls(labels, name=recipe.name, metric=recipe.metric or "accuracy")
+        return cls(labels, name=recipe.name, metric=cls.main_metric(recipe), unseen=recipe.unseen_labels)
+
+    def settings(self) -> dict[str, Any]:
+        """What its constructor wants."""
+        return super().settings() | {"unseen": self.unseen}
 
     def encode(
         self, examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, *, max_length: int
@@ -297,10 +294,11 @@ class Classify(Task):
         """Tokenise examples; also return how many were cut at ``max_length``.
 
         Raises:
-            LabelError: a label that is not in ``labels``.
+            LabelError: a label that is not in ``labels``, unless such examples are wrong.
         """
-        labels = class_indices(self.labels, examples)
+        self.check_labels(examples)
         encoded, cut = encode_texts(examples, tokenizer, max_length=max_length)
+        labels = [np.array([self.label_index(e.label)], dtype=np.int64) for e in examples]
         return [replace(e, labels=label) for e, label in zip(encoded, labels, strict=True)], cut
 
     def batch(self, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:

@@ -30,12 +30,11 @@ from interlingua.errors import LabelError, RecipeError, nearest
 from interlingua.models.attention import encode_at
 from interlingua.models.head import masked_logits
 from interlingua.objectives.base import IGNORED, Loss, Targets, at_least_float32
-from interlingua.tasks.base import Encoded, Task, lay_out, token_order
+from interlingua.tasks.base import UNSEEN, Encoded, Task, lay_out, token_order
 from interlingua.tasks.classify import (
     Classify,
     TextExample,
     class_counts,
-    class_indices,
     class_metrics,
     texts_of_file,
 )
@@ -59,6 +58,7 @@ class Cloze(Task):
         labels: class names, in order.
         name: shown in tables.
         metric: ``accuracy`` or ``macro_f1``.
+        unseen: ``stop`` or ``wrong``, as :class:`~interlingua.tasks.Task` has it.
         patterns: as :class:`~interlingua.tasks.patterns.Patterns` or its keys.
         calibrate: take off what texts without content score.
         wordings: language -> pattern and words as the tokenizer has them; made when the first text is tokenised.
@@ -76,12 +76,13 @@ class Cloze(Task):
         *,
         name: str = "cloze",
         metric: str = "accuracy",
+        unseen: str = "stop",
         patterns: Patterns | Mapping[str, Any] | None = None,
         calibrate: bool = False,
         wordings: Mapping[str, Wording | Mapping[str, Any]] | None = None,
         priors: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
-        super().__init__(labels, name=name, metric=metric)
+        super().__init__(labels, name=name, metric=metric, unseen=unseen)
         self.patterns = patterns if isinstance(patterns, Patterns) else Patterns.model_validate(patterns or {})
         self.calibrate = calibrate
         self.wordings = {
@@ -121,12 +122,13 @@ class Cloze(Task):
                     where=f"{example.where}; {recipe.patterns}",
                     next_step="give it words in every language, or map it to another label (task.mapping: FILE)",
                 )
-        return cls(patterns.labels, name=recipe.name, metric=recipe.metric or "accuracy", patterns=patterns,
-                   calibrate=recipe.calibrate)  # fmt: skip
+        return cls(patterns.labels, name=recipe.name, metric=cls.main_metric(recipe), unseen=recipe.unseen_labels,
+                   patterns=patterns, calibrate=recipe.calibrate)  # fmt: skip
 
     def settings(self) -> dict[str, Any]:
         """What its constructor wants."""
         return super().settings() | {
+            "unseen": self.unseen,
             "patterns": self.patterns.model_dump(mode="json"),
             "calibrate": self.calibrate,
             "wordings": {lang: asdict(one) for lang, one in self.wordings.items()},
@@ -151,7 +153,7 @@ class Cloze(Task):
 
     def control(self) -> Classify:
         """The same labels with a fresh head: masks mean nothing to a network with random weights."""
-        return Classify(self.labels, name=self.name, metric=self.metric)
+        return Classify(self.labels, name=self.name, metric=self.metric, unseen=self.unseen)
 
     def encode(
         self, examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, *, max_length: int
@@ -159,13 +161,13 @@ class Cloze(Task):
         """Put texts into the pattern of their language; also return how many were cut, the pattern never being.
 
         Raises:
-            LabelError: a label without words.
+            LabelError: a label without words, unless such examples are wrong.
             RecipeError: a pattern longer than ``max_length``.
             VocabularyError: no mask token, or a label without a word in the vocabulary.
         """
         if not self.wordings:
             self.notes(tokenizer)
-        labels = class_indices(self.labels, examples)
+        self.check_labels(examples)
         groups: dict[str, list[int]] = {}
         for i, example in enumerate(examples):
             groups.setdefault(self.patterns.language(example.lang), []).append(i)
@@ -176,7 +178,8 @@ class Cloze(Task):
             filled, count = self.wordings[lang].fill(texts, tokenizer, max_length=max_length)
             cut += count
             for i, one in zip(own, filled, strict=True):
-                found[i] = Encoded(one.tokens, examples[i].lang, labels[i], words=one.masks, ends=one.ends)
+                label = np.array([self.label_index(examples[i].label)], dtype=np.int64)
+                found[i] = Encoded(one.tokens, examples[i].lang, label, words=one.masks, ends=one.ends)
         return [found[i] for i in range(len(examples))], cut
 
     def batch(self, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:
@@ -193,9 +196,10 @@ class Cloze(Task):
         return replace(batch, labels=labels_N.view_as(batch.tokens_BL))
 
     def _value(self, example: Encoded) -> int:
-        """Class and language as one number."""
+        """Class and language as one number; a label without words is one class more."""
         lang = list(self.wordings).index(self.patterns.language(example.lang))
-        return lang * len(self.labels) + int(example.labels[0])
+        label = int(example.labels[0])
+        return lang * (len(self.labels) + 1) + (len(self.labels) if label == UNSEEN else label)
 
     def prepare(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> Targets:
         """One prediction an example."""
@@ -208,7 +212,7 @@ class Cloze(Task):
         order_N = torch.argsort(batch.segments_BL[chosen_BL], stable=True)
         values_N = batch.labels[chosen_BL][order_N]
         sizes = [sum(one.sizes) for one in self.wordings.values()]
-        langs, firsts, at = (values_N // len(self.labels)).tolist(), [], 0
+        langs, firsts, at = (values_N // (len(self.labels) + 1)).tolist(), [], 0
         while at < len(langs):
             firsts.append(at)
             at += sizes[langs[at]]
@@ -221,7 +225,7 @@ class Cloze(Task):
         chosen_BL = batch.labels != IGNORED
         logits_NU = self.logits(model, encode_at(model, batch, chosen_BL)[order_N])
         values_S = values_N[firsts]
-        classes_S, langs_S = values_S % len(self.labels), values_S // len(self.labels)
+        classes_S, langs_S = values_S % (len(self.labels) + 1), values_S // (len(self.labels) + 1)
         scores_SC = logits_NU.new_zeros(len(firsts), len(self.labels))
         for number, (lang, wording) in enumerate(self.wordings.items()):
             own_K = (langs_S == number).nonzero()[:, 0]

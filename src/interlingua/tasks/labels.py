@@ -11,12 +11,16 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interlingua.errors import DataError
+from interlingua.tasks.base import some
 from interlingua.tasks.classify import TextExample
 from interlingua.tasks.tag import TaggedSentence
 from interlingua.text.lines import ReadReport, numbered_lines
+
+if TYPE_CHECKING:
+    from interlingua.tasks.base import Example
 
 __all__ = ["label_differences", "mapped", "read_mapping"]
 
@@ -62,13 +66,11 @@ def _tag(tag: str, mapping: Mapping[str, str]) -> str:
     return tag
 
 
-def _labels(example: Any) -> Iterable[str]:
+def _labels(example: Example) -> Iterable[str]:
     """Labels of an example; of entities their types, once each."""
-    if isinstance(example, TextExample):
-        return [example.label]
     if isinstance(example, TaggedSentence):
         return [tag.removeprefix("B-") for tag in example.tags if not tag.startswith("I-")]
-    return []
+    return example.labels
 
 
 def label_differences(examples: Sequence[Any], *, key: str = "task.mapping") -> list[str]:
@@ -86,10 +88,5 @@ def label_differences(examples: Sequence[Any], *, key: str = "task.mapping") -> 
         missing = [lang for lang, counted in counts.items() if label not in counted]
         if missing:
             there = [f"{counted[label]:,} in {lang}" for lang, counted in counts.items() if label in counted]
-            lines.append(f"label {label!r}: {_some(there)}; none in {_some(missing)}")
+            lines.append(f"label {label!r}: {some(there)}; none in {some(missing)}")
     return [*lines, f"{key}: FILE with lines old<TAB>new merges labels"] if lines else []
-
-
-def _some(words: Sequence[str], most: int = 6) -> str:
-    """Words in a row, the later of many counted only."""
-    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")

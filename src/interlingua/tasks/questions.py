@@ -59,6 +59,11 @@ class Question:
     note: str = ""
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """None: answers are not classes."""
+        return ()
+
+    @property
     def answer_lang(self) -> str:
         """Language of passage and answers."""
         return self.lang.rpartition("/")[2]

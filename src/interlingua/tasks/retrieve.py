@@ -35,7 +35,19 @@ from interlingua.text.pairs import read_parallel
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
 
-__all__ = ["Retrieved", "SentenceSet", "read_sentence_sets", "retrieve_sentences", "variant", "write_tatoeba"]
+__all__ = [
+    "RETRIEVAL",
+    "Retrieved",
+    "SentenceSet",
+    "read_sentence_sets",
+    "retrieval_metrics",
+    "retrieve_sentences",
+    "variant",
+    "write_tatoeba",
+]
+
+#: Its kind among those of tasks.
+RETRIEVAL = "retrieve"
 
 
 @dataclass(frozen=True)
@@ -75,13 +87,23 @@ class Retrieved:
 
     def scores(self, task: str) -> list[Score]:
         """``p1_from_source``, ``p1_to_source`` and their mean ``p1``."""
-        right = np.arange(len(self.pairs.ids))
-        there, back = float((self.from_source == right).mean()), float((self.to_source == right).mean())
-        values = {"p1_from_source": there, "p1_to_source": back, "p1": (there + back) / 2}
+        counts = self.counts()
         return [
-            Score(self.model, task, self.pairs.language, "test", metric, value, len(right))
-            for metric, value in values.items()
+            Score(self.model, task, self.pairs.language, "test", metric, value, len(counts))
+            for metric, value in retrieval_metrics(counts.sum(axis=0)).items()
         ]
+
+    def counts(self) -> NDArray[np.float64]:
+        """What each pair adds to the metrics, [N, 3]: one, found from the source, found to it."""
+        right = np.arange(len(self.pairs.ids))
+        return np.stack([np.ones(len(right)), self.from_source == right, self.to_source == right], axis=1)
+
+
+def retrieval_metrics(totals_K: NDArray[np.float64]) -> dict[str, float]:
+    """Metrics from sums of :meth:`Retrieved.counts`."""
+    count, *found = totals_K.tolist()
+    there, back = (one / max(1.0, count) for one in found)
+    return {"p1_from_source": there, "p1_to_source": back, "p1": (there + back) / 2}
 
 
 def variant(model: str, scoring: str, *, centre: bool) -> str:

@@ -57,6 +57,11 @@ class ScoredText:
     text_pair: str | None = None
     where: str = ""
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """None: it has a number."""
+        return ()
+
 
 class Scoring(Task):
     """Regression on one or two texts.
@@ -89,7 +94,12 @@ class Scoring(Task):
     @classmethod
     def taught_with(cls, recipe: TaskRecipe, train: Sequence[ScoredText]) -> Self:
         """The task as the recipe has it."""
-        return cls(name=recipe.name, metric=recipe.metric or "pearson")
+        return cls(name=recipe.name, metric=cls.main_metric(recipe))
+
+    @classmethod
+    def main_metric(cls, recipe: TaskRecipe) -> str:
+        """Pearson's correlation, if the recipe has no other."""
+        return recipe.metric or "pearson"
 
     def config(self) -> dict[str, Any]:
         """One output."""

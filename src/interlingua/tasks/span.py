@@ -29,7 +29,7 @@ from interlingua.models.attention import encode
 from interlingua.models.head import span_logits
 from interlingua.objectives.base import Loss, Targets, at_least_float32
 from interlingua.tasks.answers import Rule, answer_scores
-from interlingua.tasks.base import Encoded, Task, lay_out, segment_languages, token_order
+from interlingua.tasks.base import Encoded, Task, lay_out, second_side, segment_languages, token_order
 from interlingua.tasks.questions import Question, crossed, read_questions
 
 if TYPE_CHECKING:
@@ -113,13 +113,23 @@ class Span(Task):
         """The task as the recipe has it."""
         return cls(
             name=recipe.name,
-            metric=recipe.metric or "f1",
+            metric=cls.main_metric(recipe),
             rule=recipe.rule,
             stride=recipe.stride,
             max_question=recipe.max_question,
             max_answer=recipe.max_answer,
             no_answer=recipe.no_answer,
         )
+
+    @classmethod
+    def main_metric(cls, recipe: TaskRecipe) -> str:
+        """F1."""
+        return recipe.metric or "f1"
+
+    @classmethod
+    def suite_metrics(cls, recipe: TaskRecipe) -> tuple[str, ...]:
+        """XTREME takes the mean of both."""
+        return ("em", "f1")
 
     def settings(self) -> dict[str, Any]:
         """What its constructor wants."""
@@ -179,6 +189,7 @@ class Span(Task):
                     types=np.array(types[i], dtype=np.int64) if types is not None else None,
                     spans=spans,
                     example=example,
+                    second=second_side(out.sequence_ids(i)),
                 )
             )
         return encoded, cut

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from interlingua.batch import Batch
 from interlingua.data import resolve
-from interlingua.errors import DataError, LabelError, RecipeError, nearest
+from interlingua.errors import DataError, RecipeError
 from interlingua.languages import canonical
 from interlingua.models.attention import encode, encode_at
 from interlingua.models.head import token_logits
@@ -58,6 +58,11 @@ class TaggedSentence:
     tags: tuple[str, ...]
     lang: str
     where: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Its tags."""
+        return self.tags
 
 
 def _word_and_tag(cells: list[str], line: str, where: str) -> tuple[str, str] | None:
@@ -139,6 +144,7 @@ class Tag(Task):
         labels: the tags; their order is the classifier's.
         name: shown in tables.
         metric: ``accuracy`` or ``span_f1``.
+        unseen: ``stop`` or ``wrong``, as :class:`~interlingua.tasks.Task` has it.
         separator: what stands between words; ``""`` writes unspaced languages as they are written.
     """
 
@@ -146,9 +152,15 @@ class Tag(Task):
     auto: ClassVar[str] = "AutoModelForTokenClassification"
 
     def __init__(
-        self, labels: Sequence[str], *, name: str = "tag", metric: str = "accuracy", separator: str = " "
+        self,
+        labels: Sequence[str],
+        *,
+        name: str = "tag",
+        metric: str = "accuracy",
+        unseen: str = "stop",
+        separator: str = " ",
     ) -> None:
-        super().__init__(labels, name=name, metric=metric)
+        super().__init__(labels, name=name, metric=metric, unseen=unseen)
         self.separator = separator
 
     @classmethod
@@ -162,12 +174,17 @@ class Tag(Task):
     @classmethod
     def taught_with(cls, recipe: TaskRecipe, train: Sequence[TaggedSentence]) -> Self:
         """The task over the tags of its training sentences."""
-        metric = recipe.metric or ("span_f1" if recipe.tags == "iob2" else "accuracy")
-        return cls(at_least_two({tag for e in train for tag in e.tags}), name=recipe.name, metric=metric)
+        labels = at_least_two({tag for e in train for tag in e.tags})
+        return cls(labels, name=recipe.name, metric=cls.main_metric(recipe), unseen=recipe.unseen_labels)
+
+    @classmethod
+    def main_metric(cls, recipe: TaskRecipe) -> str:
+        """Spans where tags have beginnings, else tags."""
+        return recipe.metric or ("span_f1" if recipe.tags == "iob2" else "accuracy")
 
     def settings(self) -> dict[str, Any]:
         """What its constructor wants."""
-        return super().settings() | {"separator": self.separator}
+        return super().settings() | {"unseen": self.unseen, "separator": self.separator}
 
     def encode(
         self, examples: Sequence[TaggedSentence], tokenizer: PreTrainedTokenizerBase, *, max_length: int
@@ -175,27 +192,19 @@ class Tag(Task):
         """Tokenise sentences; also return how many words have no token (cut away, or without a visible character).
 
         Raises:
-            LabelError: a tag that is not in ``labels``.
+            LabelError: a tag that is not in ``labels``, unless such words are wrong.
         """
-        known = {label: i for i, label in enumerate(self.labels)}
+        self.check_labels(examples)
         encoded, lost = [], 0
         for example in examples:
-            for tag in example.tags:
-                if tag not in known:
-                    raise LabelError(
-                        f"tag {tag!r}{nearest(tag, known)}",
-                        expected=f"a tag seen in training: {', '.join(self.labels)}",
-                        where=example.where,
-                        next_step="map it to one of these (task.mapping: FILE), or add it to the training sentences",
-                    )
             aligned = align_words(example.words, tokenizer, max_length, separator=self.separator)
             first = np.array(aligned.first_token_of_word, dtype=np.int64)
-            gold = np.array([known[tag] for tag in example.tags], dtype=np.int64)
+            gold = np.array([self.label_index(tag) for tag in example.tags], dtype=np.int64)
             labels = np.full(len(aligned.ids), IGNORED, dtype=np.int64)
             labels[first[first >= 0]] = gold[first >= 0]
             lost += int((first < 0).sum())
             ids = np.array(aligned.ids, dtype=np.int64)
-            encoded.append(Encoded(ids, example.lang, labels, words=first, gold=gold))
+            encoded.append(Encoded(ids, example.lang, labels, words=first, gold=gold, example=example))
         return encoded, lost
 
     def batch(self, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:
@@ -248,7 +257,7 @@ class Tag(Task):
         rows = []
         for tags, example in zip(predicted, examples, strict=True):
             assert example.gold is not None
-            wanted = entity_spans([self.labels[i] for i in example.gold])
+            wanted = entity_spans(example.example.tags)
             found = entity_spans([self.labels[i] if i >= 0 else "O" for i in tags])
             right = int((tags == example.gold).sum())
             rows.append((right, len(tags), len(wanted & found), len(found), len(wanted)))

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from interlingua.errors import RecipeError
+from interlingua.models.adapters import has_adapters
 from interlingua.models.architectures import architecture_or_plain
 from interlingua.models.separate import language_parts
 from interlingua.models.varlen import can_varlen
@@ -97,6 +98,8 @@ def by_text(recipe: TrainRecipe, model: PreTrainedModel, device: torch.device) -
 
 def compile_layers(recipe: TrainRecipe, model: PreTrainedModel) -> None:
     """torch.compile every layer, once for all layers of a shape; the number of rows differs from batch to batch."""
+    if has_adapters(model):  # which of them a token goes through is not known before
+        return
     if recipe.compile == "on" or (recipe.compile == "auto" and model.device.type == "cuda"):
         for modules in architecture_or_plain(model).stack(model.base_model)[1]:
             for module in modules:
@@ -111,7 +114,7 @@ def all_used(
     prepared: Prepared,
 ) -> bool:
     """Whether every step has a gradient to every parameter: certain only of one objective over one network."""
-    if len(mixture.objectives) > 1 or mixture.networks:
+    if len(mixture.objectives) > 1 or mixture.networks or has_adapters(spread.model):
         return False
     step(spread, prepared, recipe, dropout_key(0, 0))
     used = all(parameter.grad is not None for _, parameter in named)

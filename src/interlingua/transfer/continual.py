@@ -23,6 +23,7 @@ from interlingua.recipe_transfer import TuneRecipe
 from interlingua.run import Run, atomic_folder
 from interlingua.scores import Score, append_scores, read_scores
 from interlingua.transfer.finetune import EXECUTION, open_tuned, save_tuned
+from interlingua.transfer.grow import Grown
 from interlingua.transfer.methods import rate_of
 from interlingua.transfer.multitask import write_single_recipes
 from interlingua.transfer.stream import Step, Stream, plan_stream
@@ -48,6 +49,15 @@ class _State:
     done: int = 0
     fisher: dict[str, Tensor] = field(default_factory=dict)
     selection: str = ""
+    grown: list[Grown] = field(default_factory=list)
+    """What the steps of each task left, where they leave adapters."""
+
+    def becomes(self, step: Step) -> Headed:
+        """The network of a step's task, with the adapter of that step (of the last one, if it was not taught)."""
+        headed = self.heads[step.task]
+        if self.grown:
+            Grown.put(headed.model, self.grown[step.task].named(step.name))
+        return headed
 
 
 def continual(
@@ -74,9 +84,8 @@ def continual(
         DataError, LabelError, RecipeError, RunError, ModelUnavailableError: as their names say.
     """
     from interlingua.models.encoder import load
-    from interlingua.transfer.shared import check_tuning
 
-    check_tuning(recipe.tune)
+    _check_retain(recipe)
     if recipe.tune.l2_sp:
         raise RecipeError("tune.l2_sp in a stream", expected="retain.l2_sp, towards the weights before each step",
                           where="tune.l2_sp")  # fmt: skip
@@ -93,6 +102,17 @@ def continual(
         return stream, read_scores(out / "scores.jsonl")
 
 
+def _check_retain(recipe: ContinualRecipe) -> None:
+    from interlingua.transfer.shared import METHODS, check_tuning
+
+    retain = recipe.retain
+    check_tuning(recipe.tune, ("adapter",) if retain.grow else METHODS)
+    brakes = [name for name in ("replay", "ewc", "l2_sp", "lwf") if getattr(retain, name)]
+    if retain.grow and brakes:
+        raise RecipeError(f"retain.{brakes[0]} with retain.grow", expected="one of the two: what a step left is not "
+                          "changed by another", where=f"retain.{brakes[0]}")  # fmt: skip
+
+
 def _run_seed(
     recipe: ContinualRecipe,
     stream: Stream,
@@ -105,7 +125,7 @@ def _run_seed(
     from interlingua.transfer.retain import Buffer
 
     folder = out / "training" / f"seed-{seed}"
-    state = _resumed(folder, stream, encoder, recipe.tune, seed)
+    state = _resumed(folder, stream, encoder, recipe, seed)
     encoded = [_encoded(state.heads[step.task], step.train, recipe.tune) for step in stream.steps]
     tests = [_by_language(state.heads[step.task], step.test, recipe.tune) for step in stream.steps]
     buffer: Buffer[Encoded] = Buffer(recipe.retain.replay, seed)
@@ -125,7 +145,7 @@ def _run_seed(
         _remember(buffer, stream.steps[number], encoded[number])
         found = _scores(state, stream, tests, seed)
         append_scores(out / "scores.jsonl", found)
-        _save(state, stream, out, folder, seed, keep_all=recipe.keep == "all")
+        _save(state, stream, out, folder, seed, encoder, keep_all=recipe.keep == "all")
         own = [f"{s.split} {s.value:.3f}" for s in found if stream.metrics[s.split] == s.metric]
         say(f"seed {seed}: after {stream.names[number]}: {', '.join(own)}")
 
@@ -149,7 +169,7 @@ def _teach(
     from interlingua.transfer.together import OnHead, Schedule, apportioned, learn
 
     step, retain = stream.steps[state.done], recipe.retain
-    headed = state.heads[step.task]
+    headed = state.becomes(step)
     tune = _slower(recipe.tune, retain.lr_factor**state.done)
     if tune.select != "last" and not step.dev:
         raise RecipeError(f"tune.select = {tune.select!r} and step {step.name!r} without development examples",
@@ -177,6 +197,8 @@ def _teach(
     chosen = f"epoch {best.epoch}" if best.epoch else "the last epoch"
     state.done += 1
     state.selection = f"{chosen} of {tune.epochs} of step {state.done}, {step.name}"
+    if state.grown:
+        state.grown[step.task].keep(headed.model, step.name, sorted({e.lang for e in step.train}))
     if retain.ewc and state.done < len(stream.steps):
         drawn = keyed_generator(seed, state.done, 10).permutation(len(examples))[: retain.ewc_examples]
         mattered = fisher(headed.model, headed.task, [examples[i] for i in drawn], headed.tokenizer)
@@ -254,7 +276,7 @@ def _scores(state: _State, stream: Stream, tests: Sequence[dict[str, Any]], seed
 
     found = []
     for step, by_language in zip(stream.steps, tests, strict=True):
-        headed = state.heads[step.task]
+        headed = state.becomes(step)
         model, task = headed.model.eval(), headed.task
         for lang, (examples, n) in by_language.items():
             values = task.score(task.predict(model, examples, headed.tokenizer), examples)
@@ -265,24 +287,30 @@ def _scores(state: _State, stream: Stream, tests: Sequence[dict[str, Any]], seed
     return found
 
 
-def _save(state: _State, stream: Stream, out: Path, folder: Path, seed: int, *, keep_all: bool) -> None:
+def _save(
+    state: _State, stream: Stream, out: Path, folder: Path, seed: int, encoder: Encoder, *, keep_all: bool
+) -> None:
     """Keep what the next step needs, or after the last one the networks."""
     from safetensors.torch import save_file
 
+    networks = [
+        headed.tuned(seed, state.selection, state.grown[number] if state.grown else None)
+        for number, headed in enumerate(state.heads)
+    ]
     if state.done == len(stream.steps):
-        for headed in state.heads:
-            save_tuned(headed.tuned(seed, state.selection), out / headed.task.name / f"seed-{seed}")
+        for one in networks:
+            save_tuned(one, out / one.task.name / f"seed-{seed}", encoder)
     else:
         with atomic_folder(folder / f"after-{state.done}") as temporary:
-            for headed in state.heads:
-                save_tuned(headed.tuned(seed, state.selection), temporary / headed.task.name)
+            for one in networks:
+                save_tuned(one, temporary / one.task.name, encoder)
             save_file({n: v.contiguous() for n, v in state.fisher.items()}, temporary / "fisher.safetensors")
     for old in () if keep_all else folder.glob("after-*"):
         if old.name != f"after-{state.done}":
             shutil.rmtree(old, ignore_errors=True)
 
 
-def _resumed(folder: Path, stream: Stream, encoder: Encoder, tune: TuneRecipe, seed: int) -> _State:
+def _resumed(folder: Path, stream: Stream, encoder: Encoder, recipe: ContinualRecipe, seed: int) -> _State:
     """The state after the last finished step, or before the first."""
     from safetensors.torch import load_file
 
@@ -290,9 +318,13 @@ def _resumed(folder: Path, stream: Stream, encoder: Encoder, tune: TuneRecipe, s
 
     done = max((int(path.name.removeprefix("after-")) for path in folder.glob("after-*")), default=0)
     if not done:
-        return _State(new_heads(encoder, stream.tasks, tune, seed=seed))
+        heads = new_heads(encoder, stream.tasks, recipe.tune, seed=seed)
+        return _State(heads, grown=[Grown() for _ in heads] if recipe.retain.grow else [])
     last = folder / f"after-{done}"
     tuned = [open_tuned(last / task.name, encoder=encoder) for task in stream.tasks]
-    heads = opened_heads(tuned, encoder, tune)
+    if recipe.retain.grow:
+        heads = new_heads(encoder, stream.tasks, recipe.tune, seed=seed)
+        return _State(heads, done, {}, tuned[0].selection, [one.grown or Grown() for one in tuned])
+    heads = opened_heads(tuned, encoder, recipe.tune)
     fisher = {n: v.to(heads[0].model.device) for n, v in load_file(last / "fisher.safetensors").items()}
     return _State(heads, done, fisher, tuned[0].selection)

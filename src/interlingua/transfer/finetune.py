@@ -19,7 +19,9 @@ from interlingua.errors import LanguageError, RecipeError
 from interlingua.recipe_file import to_yaml
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile, TaskRecipe
 from interlingua.run import Run, atomic_folder
+from interlingua.transfer.bottlenecks import ADAPTER_METHODS, check_languages, opened
 from interlingua.transfer.freezing import freeze, share_frozen
+from interlingua.transfer.grow import Grown
 from interlingua.transfer.heads import new_head
 from interlingua.transfer.methods import Adapted, attach, write_added
 from interlingua.transfer.shots import draw_shots
@@ -124,6 +126,10 @@ def finetune(
         labels = f", {len(task.labels)} labels" if task.labels else ""
         taught = f"{len(train_examples):,} examples in {languages}" if train_examples else "no examples"
         say(f"task {task.name}: {taught}{labels}")
+        if recipe.tune.method == "madx":
+            for line in check_languages(recipe.tune.language_adapters, recipe.tune.without_adapter,
+                                        [*train_examples, *dev_examples]):  # fmt: skip
+                say(line)
         encoder = encoder or load(recipe.model)
         for line in (
             *notes_of([*train_examples, *dev_examples]),
@@ -172,8 +178,8 @@ def notes_of(examples: Sequence[Example]) -> list[str]:
 def save_tuned(tuned: Tuned, folder: Path, encoder: Encoder | None = None) -> None:
     """Save a tuned model; what the measuring verbs need beyond it goes to ``interlingua.json``.
 
-    Weights that were added to an encoder are saved alone, as ``peft`` has it, with the configuration of the whole
-    network beside: ``PeftModel.from_pretrained(AutoModelFor...from_pretrained(BASE, config=config), folder)``.
+    Weights that were added to an encoder are saved alone, with the configuration of the whole network beside, those of
+    ``peft`` as it has them: ``PeftModel.from_pretrained(AutoModelFor...from_pretrained(BASE, config=config), folder)``.
 
     Args:
         tuned: the model.
@@ -192,13 +198,15 @@ def save_tuned(tuned: Tuned, folder: Path, encoder: Encoder | None = None) -> No
         "trained_parameters": tuned.trained_parameters,
     }
     with atomic_folder(folder) as temporary:
-        if tuned.adapted is None or tuned.adapted.peft is None:
+        if tuned.adapted is None or not tuned.adapted.alone:
             write_checkpoint(temporary, tuned.model, tuned.tokenizer)
         else:
             assert encoder is not None
             write_added(temporary, tuned.adapted)
             facts |= {"method": tuned.adapted.method,
                       "base": {"name": encoder.name, "fingerprint": fingerprint(encoder.model)}}  # fmt: skip
+            if tuned.grown and tuned.adapted.bottlenecks:
+                facts["grown"] = tuned.grown.write(temporary, tuned.model, tuned.adapted.bottlenecks)
         (temporary / "interlingua.json").write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
 
@@ -233,7 +241,10 @@ def open_tuned(folder: Path, *, encoder: Encoder | None = None) -> Tuned:
         adapted = None
         model, tokenizer = open_checkpoint(folder, getattr(transformers, task.auto))
     told = {name: facts[name] for name in ("seed", "frozen_layers", "selection", "trained_parameters")}
-    return Tuned(model, tokenizer, task, folder=folder, adapted=adapted, **told)
+    grown = None
+    if adapted and adapted.bottlenecks and "grown" in facts:
+        grown = Grown.read(folder, facts["grown"], model, adapted.bottlenecks)
+    return Tuned(model, tokenizer, task, folder=folder, adapted=adapted, grown=grown, **told)
 
 
 def _with_added(
@@ -253,5 +264,10 @@ def _with_added(
             next_step="give the encoder that it was tuned from, or tune this one",
         )
     model, tokenizer = new_head(encoder, task, seed=facts["seed"])
-    adapted = attach(model, tokenizer, str(folder), facts["method"])
+    method = facts["method"]
+    if method in ADAPTER_METHODS:
+        adapters = opened(model, folder, facts["base"])
+        adapted = Adapted(model, tokenizer, tokenizer, method, facts["frozen_layers"], bottlenecks=adapters)
+    else:
+        adapted = attach(model, tokenizer, str(folder), method)
     return adapted.model.eval(), adapted.tokenizer, adapted

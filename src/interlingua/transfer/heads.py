@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from interlingua.recipe_transfer import TuneRecipe
     from interlingua.tasks import Task
 
-__all__ = ["body_and_head", "has_pretrained_head", "new_head", "parameter_groups", "set_dropout", "task_tokenizer"]
+__all__ = ["body_and_head", "has_pretrained_head", "new_head", "parameter_groups", "task_tokenizer"]
 
 
 def new_head(encoder: Encoder, task: Task, *, seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -155,18 +155,3 @@ def parameter_groups(
         own = [(n, p) for n, p in body if depth.get(id(p), -1) == place]
         groups.append((own, lr * recipe.layer_decay ** (len(layers) - 1 - place)))
     return groups
-
-
-def set_dropout(model: PreTrainedModel, rate: float) -> None:
-    """Set every dropout of a network, and what its configuration says of it."""
-    from torch import nn
-
-    for module in model.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = rate
-        for name in ("attention_dropout", "dropout_prob"):
-            if isinstance(getattr(module, name, None), float):
-                setattr(module, name, rate)
-    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout", "mlp_dropout"):
-        if hasattr(model.config, name):
-            setattr(model.config, name, rate)

@@ -9,10 +9,11 @@ switched off, some added), the tokenizer it is taught with, and for methods of `
     ia3      scales of keys, values and the feed-forward blocks (Liu et al. 2022, arXiv 2205.05638)
     prompt   vectors among the embeddings (Lester et al. 2021, arXiv 2104.08691)
     prefix   keys and values in every layer (Li and Liang 2021, arXiv 2101.00190)
+    adapter  a bottleneck behind every layer; madx: behind those of languages (:mod:`interlingua.transfer.bottlenecks`)
 
-Decisions: a new head always learns and is always saved; ``freeze`` keeps its meaning (no low-rank updates, scales or
-biases below it); the network itself runs in our batches and ``peft`` only holds the added weights, so that its folder
-opens in plain ``peft``. Price: a class that ``peft`` cannot wrap cannot be tuned so.
+Decisions: a new head always learns and is always saved; ``freeze`` keeps its meaning (no low-rank updates, scales,
+biases or adapters below it); the network itself runs in our batches and ``peft`` only holds the added weights, so that
+its folder opens in plain ``peft``. Price: a class that ``peft`` cannot wrap cannot be tuned so.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from interlingua.errors import MissingExtraError, RecipeError
 from interlingua.models.architectures import architecture
 from interlingua.recipe_transfer import TuneRecipe
+from interlingua.transfer.bottlenecks import ADAPTER_METHODS, Bottlenecks, adapted_by, write_bottlenecks
 from interlingua.transfer.freezing import freeze
 from interlingua.transfer.heads import has_pretrained_head
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from interlingua.models.encoder import Encoder
     from interlingua.tasks import Task
 
 __all__ = [
@@ -41,7 +44,7 @@ __all__ = [
     "Adapted",
     "adapt",
     "attach",
-    "check_installed",
+    "check_method",
     "head_modules",
     "merged",
     "rate_of",
@@ -50,8 +53,13 @@ __all__ = [
 
 #: Methods whose folder is peft's.
 PEFT_METHODS = ("lora", "ia3", "prompt", "prefix")
+#: Methods after which there is a plain network: those that learn its own weights, and those whose updates merge.
+MERGED = ("full", "bitfit", "lora", "ia3")
 #: Peak learning rate by method, where the recipe has none. The fewer weights learn, the higher.
-RATES = {"full": 5e-5, "bitfit": 5e-4, "lora": 5e-4, "ia3": 5e-3, "prompt": 1e-2, "prefix": 1e-2}
+RATES = {
+    "full": 5e-5, "bitfit": 5e-4, "lora": 5e-4, "ia3": 5e-3, "prompt": 1e-2, "prefix": 1e-2,
+    "adapter": 5e-4, "madx": 5e-4,
+}  # fmt: skip
 #: What ia3 scales in a layer, by family: keys, values, and what goes into the feed-forward block's last matrix.
 _IA3 = {
     **dict.fromkeys(("bert", "xlm-roberta", "electra"), ("attention.self.key", "attention.self.value", "output.dense")),
@@ -82,6 +90,7 @@ class Adapted:
         method: name.
         frozen_layers: lowest layers that are those of the checkpoint.
         peft: the ``PeftModel`` that holds the added weights, or None.
+        bottlenecks: the adapters, where there are some.
     """
 
     model: PreTrainedModel
@@ -90,10 +99,25 @@ class Adapted:
     method: str
     frozen_layers: int
     peft: Any = None
+    bottlenecks: Bottlenecks | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether a folder holds the added weights alone, without those of the encoder."""
+        return self.peft is not None or self.bottlenecks is not None
 
 
-def adapt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task, recipe: TuneRecipe) -> Adapted:
+def adapt(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task, recipe: TuneRecipe, encoder: Encoder
+) -> Adapted:
     """Make a network with a fresh head ready for a method, in place.
+
+    Args:
+        model: the network.
+        tokenizer: the task's.
+        task: what is taught.
+        recipe: method, and what is frozen.
+        encoder: what the network is made from.
 
     Raises:
         RecipeError: a method that the class does not bear.
@@ -109,10 +133,18 @@ def adapt(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, task: Task
             learns = id(parameter) in head or (inside and name.endswith("bias"))
             parameter.requires_grad_(learns)
         return Adapted(model, tokenizer, tokenizer, recipe.method, below)
+    if recipe.method in ADAPTER_METHODS:
+        new = [*head_modules(model), *pooling_modules(model)]
+        for name in pooling_modules(model):
+            model.get_submodule(name).requires_grad_(False)
+        adapters = adapted_by(model, recipe, below, new, encoder)
+        # The states of frozen layers can be kept only where no adapter of a language stands in them.
+        frozen = 0 if adapters.languages else below
+        return Adapted(model, tokenizer, tokenizer, recipe.method, frozen, bottlenecks=adapters)
     if recipe.method in {"prompt", "prefix"} and has_pretrained_head(model):
         raise RecipeError(
             f"tune.method = {recipe.method!r} for a {type(model).__name__}",
-            expected="full, bitfit, lora or ia3: peft has no kind of task for virtual tokens before a masked LM",
+            expected="full, bitfit, lora, ia3 or adapter: peft has no virtual tokens for a masked LM",
             where="tune.method",
         )
     config = _CONFIGS[recipe.method](model, recipe, below)
@@ -164,22 +196,19 @@ def _adapted(wrapped: Any, tokenizer: PreTrainedTokenizerBase, method: str, belo
 
 
 def write_added(folder: Path, adapted: Adapted) -> None:
-    """Write the added weights as ``peft`` does, with tokenizer and configuration of the whole network beside."""
-    adapted.peft.save_pretrained(folder)
+    """Write the added weights, with tokenizer and configuration of the whole network beside."""
+    if adapted.bottlenecks is not None:
+        write_bottlenecks(folder, adapted.model, adapted.bottlenecks)
+    else:
+        adapted.peft.save_pretrained(folder)
     adapted.model.config.save_pretrained(folder)
     adapted.own_tokenizer.save_pretrained(folder)
 
 
 def merged(adapted: Adapted) -> PreTrainedModel:
-    """The network with its updates added to its own weights, as plain ``transformers`` has it (lora, ia3).
-
-    Raises:
-        RecipeError: a method whose weights are not updates of others.
-    """
-    if adapted.method in {"full", "bitfit"}:
+    """The network with its updates added to its own weights, as plain ``transformers`` has it (lora, ia3)."""
+    if adapted.peft is None:
         return adapted.model
-    if adapted.method not in {"lora", "ia3"}:
-        raise RecipeError(f"merging method {adapted.method!r}", expected="lora or ia3", where="tune.merge")
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils import ModulesToSaveWrapper
 
@@ -297,14 +326,19 @@ _CONFIGS: dict[str, Callable[[PreTrainedModel, TuneRecipe, int], Any]] = {
 }  # fmt: skip
 
 
-def check_installed(method: str) -> None:
-    """Say which install line is missing, before anything is computed.
+def check_method(recipe: TuneRecipe) -> None:
+    """Refuse what cannot be done, before anything is computed.
 
     Raises:
         MissingExtraError: ``peft`` is needed and not there.
+        RecipeError: weights that are to be merged and cannot be.
     """
     import importlib.util
 
+    method = recipe.method
+    if recipe.merge and method not in MERGED:
+        raise RecipeError(f"tune.merge for method {method!r}", expected="lora or ia3, which update the weights",
+                          where="tune.merge", next_step="tune.merge=false")  # fmt: skip
     if method in PEFT_METHODS and importlib.util.find_spec("peft") is None:
         raise MissingExtraError(
             f"tune.method = {method!r} without the library peft", next_step="pip install 'interlingua[peft]'"

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from interlingua.errors import RecipeError
+from interlingua.models.dropout import set_dropout
 from interlingua.recipe_transfer import TaskRecipe, TuneRecipe
 from interlingua.transfer.freezing import share_frozen
-from interlingua.transfer.heads import new_head, set_dropout
-from interlingua.transfer.methods import adapt, head_modules, pooling_modules
+from interlingua.transfer.heads import new_head
+from interlingua.transfer.methods import Adapted, adapt, head_modules, pooling_modules
 from interlingua.transfer.tune import Tuned, count_learnt, fits_in_memory
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from interlingua.models.encoder import Encoder
     from interlingua.tasks import Encoded, Task
+    from interlingua.transfer.grow import Grown
 
 __all__ = ["Headed", "check_tasks", "check_tuning", "common_names", "new_heads", "opened_heads"]
 
@@ -40,17 +42,21 @@ class Headed:
         model: body and head; the body's parameters are those of the other tasks' networks.
         tokenizer: the task's.
         frozen_layers: lowest layers that are those of the checkpoint.
+        adapted: the weights that were added to it, where there are some; they are no other task's.
     """
 
     task: Task
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     frozen_layers: int
+    adapted: Adapted | None = None
 
-    def tuned(self, seed: int, selection: str) -> Tuned:
+    def tuned(self, seed: int, selection: str, grown: Grown | None = None) -> Tuned:
         """The network as one that was taught alone."""
-        learnt = count_learnt(self.model)
-        return Tuned(self.model.eval(), self.tokenizer, self.task, seed, self.frozen_layers, selection, learnt)
+        return Tuned(
+            self.model.eval(), self.tokenizer, self.task, seed, self.frozen_layers, selection, count_learnt(self.model),
+            adapted=self.adapted, grown=grown,
+        )  # fmt: skip
 
     def with_states(self, examples: Sequence[Encoded]) -> list[Encoded]:
         """Examples with the states of the frozen layers, where there are such and the states fit into memory."""
@@ -84,16 +90,20 @@ def check_tasks(recipes: Sequence[TaskRecipe]) -> None:
             raise RecipeError("a task without training files", expected="train: [{path, lang}]", where=f"{where}.train")
 
 
-def check_tuning(recipe: TuneRecipe) -> None:
+def check_tuning(recipe: TuneRecipe, methods: Sequence[str] = METHODS) -> None:
     """Refuse ways to tune under which heads cannot share a body.
+
+    Args:
+        recipe: how every task is taught.
+        methods: those that can be.
 
     Raises:
         RecipeError: as said.
     """
-    if recipe.method not in METHODS:
+    if recipe.method not in methods:
         raise RecipeError(
             f"tune.method = {recipe.method!r} for heads that share a body",
-            expected=f"one of {', '.join(METHODS)}",
+            expected=f"one of {', '.join(methods)}",
             where="tune.method",
         )
     if recipe.mixout:
@@ -112,7 +122,7 @@ def new_heads(encoder: Encoder, tasks: Sequence[Task], recipe: TuneRecipe, *, se
     found: list[Headed] = []
     for task in tasks:
         model, tokenizer = new_head(encoder, task, seed=seed)
-        found.append(_ready(model, tokenizer, task, recipe, found))
+        found.append(_ready(model, tokenizer, task, recipe, encoder, found))
         share_frozen(model, encoder.model)
     return _as_deep(found)
 
@@ -121,7 +131,7 @@ def opened_heads(tuned: Sequence[Tuned], encoder: Encoder, recipe: TuneRecipe) -
     """Networks that were saved one by one, on one body again."""
     found: list[Headed] = []
     for one in tuned:
-        found.append(_ready(one.model, one.tokenizer, one.task, recipe, found))
+        found.append(_ready(one.model, one.tokenizer, one.task, recipe, encoder, found))
         share_frozen(one.model, encoder.model)
     return _as_deep(found)
 
@@ -136,6 +146,7 @@ def _ready(
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
     recipe: TuneRecipe,
+    encoder: Encoder,
     others: Sequence[Headed],
 ) -> Headed:
     from interlingua.train.dist import pick_device
@@ -143,10 +154,10 @@ def _ready(
     model.to(pick_device(recipe.device))
     if recipe.dropout is not None:
         set_dropout(model, recipe.dropout)
-    frozen = adapt(model, tokenizer, task, recipe).frozen_layers
-    if others:
+    adapted = adapt(model, tokenizer, task, recipe, encoder)
+    if others and not adapted.alone:  # the body of a network with added weights is the encoder's anyway
         _share_body(others[0].model, model)
-    return Headed(task, model, tokenizer, frozen)
+    return Headed(task, model, tokenizer, adapted.frozen_layers, adapted if adapted.alone else None)
 
 
 def _body_names(model: PreTrainedModel) -> dict[str, str]:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlingua.errors import RecipeError
+from interlingua.models.dropout import set_dropout
 from interlingua.recipe import TrainRecipe
 from interlingua.recipe_transfer import TuneRecipe
 from interlingua.run import Run, atomic_write
 from interlingua.transfer.freezing import share_frozen
-from interlingua.transfer.heads import body_and_head, new_head, parameter_groups, set_dropout
-from interlingua.transfer.methods import Adapted, adapt, check_installed, merged, rate_of
+from interlingua.transfer.heads import body_and_head, new_head, parameter_groups
+from interlingua.transfer.methods import Adapted, adapt, check_method, merged, rate_of
 from interlingua.transfer.regularise import Anchor, add_mixout, remove_mixout
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from interlingua.tasks import Encoded, Example, Task
     from interlingua.train.loop import Progress
     from interlingua.train.step import BatchSource, Objectives
+    from interlingua.transfer.grow import Grown
 
 __all__ = [
     "Best",
@@ -62,6 +64,7 @@ class Tuned:
         trained_parameters: how many numbers were learnt.
         folder: where it was saved, if it was.
         adapted: the weights that were added to the network, where it was tuned by a method that adds some.
+        grown: what every step of a stream left, where each has an adapter of its own.
     """
 
     model: PreTrainedModel
@@ -73,6 +76,17 @@ class Tuned:
     trained_parameters: int = 0
     folder: Path | None = None
     adapted: Adapted | None = None
+    grown: Grown | None = None
+
+    def notes(self, examples: Sequence[Example]) -> list[str]:
+        """What is to be said of the languages of examples that are scored.
+
+        Raises:
+            LanguageError: one without an adapter, which the model is not to do without.
+        """
+        adapters = self.adapted.bottlenecks if self.adapted else None
+        lines = adapters.check(examples) if adapters else []
+        return lines + (self.grown.notes(list(dict.fromkeys(e.lang for e in examples))) if self.grown else [])
 
 
 @dataclass
@@ -143,15 +157,17 @@ def tune_once(
     if recipe.select != "last" and not dev_examples:
         raise RecipeError(f"tune.select = {recipe.select!r} without development examples", where="task.dev",
                           expected="task.dev files, or tune.select=last")  # fmt: skip
-    check_installed(recipe.method)
+    check_method(recipe)
     model, tokenizer = new_head(encoder, task, seed=seed)
     model.to(pick_device(recipe.device))
     if recipe.dropout is not None:
         set_dropout(model, recipe.dropout)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # added weights begin at random
-        adapted = adapt(model, tokenizer, task, recipe)
+        adapted = adapt(model, tokenizer, task, recipe, encoder)
     tokenizer, frozen = adapted.tokenizer, adapted.frozen_layers
+    if adapted.bottlenecks:
+        adapted.bottlenecks.check([*train_examples, *dev_examples])
     share_frozen(model, encoder.model)
     cache = {} if cache is None else cache
     if "train" not in cache:
