@@ -66,6 +66,7 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     from interlingua.recipe import PretrainRecipe
     from interlingua.recipe_corpus import CorpusRecipe
     from interlingua.recipe_transfer import FinetuneRecipe
+    from interlingua.tasks.patterns import read_patterns
     from interlingua.text.lines import check_file
 
     recipe = _load(name, overrides)
@@ -75,7 +76,7 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     if isinstance(recipe, PretrainRecipe):
         check_pretrain(recipe)
         _check_finished(recipe)
-    elif not (tasks := _tasks(recipe)) or not all(task.train for task in tasks):
+    elif not (tasks := _tasks(recipe)) or not all(task.train or task.shots == 0 for task in tasks):
         raise RecipeError(
             "a task without training files",
             expected="task.train: [{path: FILE, lang: TAG}]",
@@ -85,6 +86,9 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     files = _files(recipe)
     for file in files:
         check_file(resolve(file))
+    for task in _tasks(recipe):
+        if task.patterns is not None:
+            read_patterns(task.patterns)
     known = {"recipe": name, "kind": _kind(type(recipe)), "files": files}
     return Answer(known, [_able(name, _kind(type(recipe)), len(files))])
 
@@ -129,7 +133,8 @@ def _files(recipe: Recipe) -> list[Path]:
         return [*(text.path for text in data.texts), *(pair.path for pair in data.pairs), *targets, *data.parallel]
     labelled = [(task, file) for task in _tasks(recipe) for file in (*task.train, *task.dev, *task.test)]
     mappings = [mapping for task, file in labelled for mapping in (task.mapping, file.mapping) if mapping]
-    return [*(file.path for _, file in labelled), *dict.fromkeys(mappings)]
+    patterns = [task.patterns for task in _tasks(recipe) if task.patterns]
+    return [*(file.path for _, file in labelled), *dict.fromkeys((*mappings, *patterns))]
 
 
 def _tasks(recipe: Recipe) -> tuple[TaskRecipe, ...]:
