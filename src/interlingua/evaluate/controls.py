@@ -127,7 +127,7 @@ def _units(example: Example) -> list[tuple[str, str]]:
 
 def _predictor(kind: str, train_examples: Sequence[Example], seed: int) -> Callable[[Sequence[Example]], list[Any]]:
     if chosen := [e for e in train_examples if isinstance(e, ChoiceExample)]:
-        return _place(chosen) if kind == "majority" else _nearest_choice(chosen)
+        return _place(chosen) if kind == "majority" else _nearest_choice()
     if scored := [e for e in train_examples if isinstance(e, ScoredText)]:
         return _mean(scored) if kind == "majority" else _ridge(scored)
     return _majority(train_examples) if kind == "majority" else _tfidf(train_examples, seed)
@@ -138,12 +138,16 @@ def _place(train_examples: Sequence[ChoiceExample]) -> Callable[[Sequence[Any]],
     return lambda rows: [most] * len(rows)
 
 
-def _nearest_choice(train_examples: Sequence[ChoiceExample]) -> Callable[[Sequence[Any]], list[int]]:
-    from sklearn.feature_extraction.text import TfidfVectorizer
+def _nearest_choice() -> Callable[[Sequence[Any]], list[int]]:
+    read = _ngrams()
+    return lambda rows: [int((read(e.choices) @ read([e.text]).T).toarray().argmax()) for e in rows]
 
-    read = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
-    read.fit([text for e in train_examples for text in (e.text, *e.choices)])
-    return lambda rows: [int((read.transform(e.choices) @ read.transform([e.text]).T).toarray().argmax()) for e in rows]
+
+def _ngrams() -> Callable[[Sequence[str]], Any]:
+    """Texts to normalised counts of their character n-grams, also of those that no training text has."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    return HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), alternate_sign=False).transform  # type: ignore[no-any-return]
 
 
 def _mean(train_examples: Sequence[ScoredText]) -> Callable[[Sequence[Any]], list[float]]:
@@ -152,18 +156,16 @@ def _mean(train_examples: Sequence[ScoredText]) -> Callable[[Sequence[Any]], lis
 
 
 def _ridge(train_examples: Sequence[ScoredText]) -> Callable[[Sequence[Any]], list[float]]:
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import Ridge
 
-    read = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
-    read.fit([text for e in train_examples for text in (e.text, e.text_pair or "")])
+    read = _ngrams()
 
     def features(rows: Sequence[ScoredText]) -> Any:
-        first = read.transform([e.text for e in rows])
+        first = read([e.text for e in rows])
         if train_examples[0].text_pair is None:
             return first
         # What two texts have in common, not what they are about.
-        return np.asarray(first.multiply(read.transform([e.text_pair or "" for e in rows])).sum(axis=1))
+        return np.asarray(first.multiply(read([e.text_pair or "" for e in rows])).sum(axis=1))
 
     model = Ridge().fit(features(train_examples), [e.score for e in train_examples])
     return lambda rows: [float(value) for value in model.predict(features(rows))]
