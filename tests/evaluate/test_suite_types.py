@@ -102,11 +102,13 @@ def test_all_three_on_one_body(folder: Path, tmp_path: Path) -> None:
     """One body after a run, also in the table that the masked LM's head goes by; each opens as what it is."""
     tree = {
         "model": str(folder / "model"), "tune": TUNE,
-        "tasks": [task(folder, kind) for kind in ("cloze", "score", "choice")],
+        "tasks": [task(folder, "cloze", calibrate=True), task(folder, "score"), task(folder, "choice")],
     }  # fmt: skip
     found = multitask(MultitaskRecipe.model_validate(tree), tmp_path / "run")
     (cloze,), (score,), (choice,) = found.values()
-    before = open_tuned(tmp_path / "run" / "cloze" / "seed-0").model
+    again = open_tuned(tmp_path / "run" / "cloze" / "seed-0")
+    assert set(again.task.settings()["priors"]) == {"en"}
+    before = again.model
     table = cloze.model.get_input_embeddings().weight
     assert cloze.model.get_output_embeddings().weight is table
     assert before.get_output_embeddings().weight is before.get_input_embeddings().weight

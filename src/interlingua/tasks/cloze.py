@@ -89,6 +89,7 @@ class Cloze(Task):
             lang: one if isinstance(one, Wording) else Wording(**one) for lang, one in (wordings or {}).items()
         }
         self.priors = dict(priors or {})
+        self._plans: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
 
     @classmethod
     def read(cls, recipe: TaskRecipe, file: LabelledFile) -> list[TextExample]:
@@ -227,12 +228,12 @@ class Cloze(Task):
         values_S = values_N[firsts]
         classes_S, langs_S = values_S % (len(self.labels) + 1), values_S // (len(self.labels) + 1)
         scores_SC = logits_NU.new_zeros(len(firsts), len(self.labels))
-        for number, (lang, wording) in enumerate(self.wordings.items()):
+        langs = list(self.wordings)
+        for number in sorted(set(langs_S.tolist())):
             own_K = (langs_S == number).nonzero()[:, 0]
-            rows_KM = torch.tensor(firsts, device=own_K.device)[own_K, None] + torch.arange(
-                sum(wording.sizes), device=own_K.device
-            )
-            scores_SC = scores_SC.index_put((own_K,), self._scores(logits_NU[rows_KM], lang))
+            size = sum(self.wordings[langs[number]].sizes)
+            rows_KM = torch.tensor(firsts, device=own_K.device)[own_K, None] + torch.arange(size, device=own_K.device)
+            scores_SC = scores_SC.index_put((own_K,), self._scores(logits_NU[rows_KM], langs[number]))
         each_S = F.cross_entropy(scores_SC, classes_S, reduction="none")
         return Loss(each_S.sum(), len(each_S), each_S.detach(), batch.languages_BL[chosen_BL][order_N][firsts])
 
@@ -257,13 +258,16 @@ class Cloze(Task):
 
     def _scores(self, log_p_KMU: Tensor, lang: str) -> Tensor:
         """Scores of the labels [K, C] from log-probabilities at the masks of examples in one pattern."""
-        place_CWT, share_CWT, weight_CW = self._plan(lang, log_p_KMU)
+        if lang not in self._plans:
+            self._plans[lang] = self._plan(lang)
+        place_CWT, *shares = (part.to(log_p_KMU.device) for part in self._plans[lang])
+        share_CWT, weight_CW = (part.to(log_p_KMU) for part in shares)
         of_words_KCW = (log_p_KMU.flatten(1)[:, place_CWT] * share_CWT).sum(dim=-1)
         if self.patterns.words == "max":
             return of_words_KCW.masked_fill(weight_CW == 0, -torch.inf).amax(dim=-1)
         return (of_words_KCW * weight_CW).sum(dim=-1)
 
-    def _plan(self, lang: str, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _plan(self, lang: str) -> tuple[Tensor, Tensor, Tensor]:
         """Of each label's words' tokens: place among the log-probabilities [M * U], share in its word, and of the words
         their share in the label; [C, W, T], [C, W, T], [C, W], with shares of 0 where there are fewer.
         """
@@ -271,8 +275,8 @@ class Cloze(Task):
         column = {token: i for i, token in enumerate(self._used)}
         first_row = dict(zip(wording.sizes, np.cumsum([0, *wording.sizes]).tolist(), strict=False))
         shape = (len(wording.ids), max(len(words) for words in wording.ids), max(wording.sizes))
-        place_CWT, share_CWT = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=like.dtype)
-        weight_CW = torch.zeros(shape[:2], dtype=like.dtype)
+        place_CWT, share_CWT = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.double)
+        weight_CW = torch.zeros(shape[:2], dtype=torch.double)
         for c, words in enumerate(wording.ids):
             for w, ids in enumerate(words):
                 rows = [first_row[len(ids)] + t for t in range(len(ids))]
@@ -281,7 +285,7 @@ class Cloze(Task):
                 )
                 share_CWT[c, w, : len(ids)] = 1 / len(ids)
                 weight_CW[c, w] = 1 / len(words)
-        return place_CWT.to(like.device), share_CWT.to(like.device), weight_CW.to(like.device)
+        return place_CWT, share_CWT, weight_CW
 
     def decide(self, logits_KC: Tensor, example: Encoded) -> int:
         """Index of the class with the highest score."""
