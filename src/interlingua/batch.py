@@ -35,7 +35,8 @@ class Batch:
         word_starts_BL: True at tokens that begin a word, bool.
         special_BL: True at special tokens and padding, which no masking policy may touch, bool.
         links_P2: pairs of segment numbers that translate each other, int64; empty where the layout has none.
-        labels: for tasks: one class a segment, int64 [S], or one a token, int64 [B, L] with -100 = no label.
+        labels: for tasks: one class a segment, int64 [S] (a number, float32), or one a token, int64 [B, L] with
+            -100 = no label.
         types_BL: token types for classes that use them to tell the sides of a pair apart, int64; None: all 0 (or
             the language, in a network with language embeddings).
         states_BLD: hidden states after the network's frozen lower layers, where these were computed before; the

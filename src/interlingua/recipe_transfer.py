@@ -22,8 +22,8 @@ class LabelledFile(Recipe):
     """Labelled examples of one language, or of many if the file has a `lang` column."""
 
     path: Path
-    """csv, tsv[.zst], jsonl[.zst] (classify, cloze); two-column or CoNLL-U files [.zst] (tag); SQuAD's .json, or .jsonl
-    with a question a line [.zst] (span)."""
+    """csv, tsv[.zst], jsonl[.zst] (classify, cloze, score, choice); two-column or CoNLL-U files [.zst] (tag); SQuAD's
+    .json, or .jsonl with a question a line [.zst] (span)."""
     lang: str | None = None
     """Language tag, unless the rows have their own."""
     lang_pair: str | None = None
@@ -34,7 +34,7 @@ class LabelledFile(Recipe):
     columns: dict[Literal["text", "text_pair", "label", "question", "context", "lang", "lang_pair", "split"], str] = (
         Field(default_factory=dict)
     )
-    """This file's own names of columns, such as {text: sentence1, label: gold_label} or {question:
+    """classify, score, span: this file's own names of columns, {text: sentence1, label: gold_label} or {question:
     question_translated}; the task's otherwise."""
     split: str | None = None
     """Only rows whose `split` column says so."""
@@ -61,9 +61,10 @@ class LabelledFile(Recipe):
 class TaskRecipe(Recipe):
     """A task with its files."""
 
-    type: Literal["classify", "cloze", "tag", "span"] = "classify"
-    """classify: one or two texts, one label. cloze: the same, asked of a masked language model's own head. tag: a label
-    a word. span: a question, and its answer in a passage."""
+    type: Literal["classify", "cloze", "score", "choice", "tag", "span"] = "classify"
+    """classify: one or two texts, one label. cloze: the same, asked of a masked language model's own head. score: one
+    or two texts, a number. choice: a text, and which of some others goes with it. tag: a label a word. span: a
+    question, and its answer in a passage."""
     name: str = "task"
     """Shown in tables."""
     train: tuple[LabelledFile, ...] = ()
@@ -76,11 +77,15 @@ class TaskRecipe(Recipe):
     """Teach with so many examples of every class and language, drawn anew for each seed; none: with all; 0: teach
     nothing (cloze)."""
     text: str = "text"
-    """classify, cloze: column of the text."""
+    """classify, cloze, score, choice: column of the text."""
     text_pair: str | None = None
-    """classify, cloze: column of the second text, if there are two."""
+    """classify, cloze, score: column of the second text, if there are two."""
     label: str = "label"
-    """classify, cloze: column of the label."""
+    """classify, cloze, score, choice: column of the label, the number, or the number of the right choice from 0."""
+    choices: tuple[str, ...] = ()
+    """choice: columns of the choices."""
+    question: str | None = None
+    """choice: column of a question, which is put behind the text."""
     patterns: Path | None = None
     """cloze: YAML file with a pattern and the words of every label, by language, as package:topics.patterns.yaml."""
     calibrate: bool = False
@@ -106,10 +111,10 @@ class TaskRecipe(Recipe):
     """classify, tag: other names for the labels of all files, {old: new} or a file with a line `old<TAB>new` each;
     entities by their type."""
     unseen_labels: Literal["stop", "wrong"] = "stop"
-    """classify, tag: a label of the test files that training never saw. stop: refuse it; wrong: name it, and count its
-    examples (or words) as predicted wrong."""
-    metric: Literal["accuracy", "macro_f1", "span_f1", "f1", "em"] | None = None
-    """Main metric; by default accuracy, span_f1 for iob2, and f1 for span."""
+    """classify, cloze, tag: a label of the test files that training never saw. stop: refuse it; wrong: name it, and
+    count its examples (or words) as predicted wrong."""
+    metric: Literal["accuracy", "macro_f1", "span_f1", "f1", "em", "pearson", "spearman"] | None = None
+    """Main metric; by default accuracy, span_f1 for iob2, f1 for span, and pearson for score."""
 
 
 class TuneRecipe(Recipe):

@@ -24,7 +24,7 @@ class Score:
     """One measured number.
 
     Attributes:
-        model: what was measured; controls are models too (``majority``, ``tfidf``, ``random``).
+        model: what was measured; controls are models too (``majority``, ``mean``, ``tfidf``, ``random``).
         task: name of the task or probe.
         language: canonical tag.
         split: which part of the data.
@@ -102,7 +102,7 @@ def summarise(
     metric: str,
     source: str,
     model: str,
-    controls: Sequence[str] = ("majority", "tfidf", "random"),
+    controls: Sequence[str] = ("majority", "mean", "tfidf", "random"),
 ) -> list[LanguageRow]:
     """A row a language for one model, best first.
 

@@ -28,7 +28,7 @@ def test_shown_is_loaded(name: str, tmp_path: Path) -> None:
     assert to_yaml(load_recipe(document, kind)) == to_yaml(load_recipe(name, kind))
 
 
-@pytest.mark.parametrize("name", ["bible-tiny", "topics"])
+@pytest.mark.parametrize("name", ["bible-tiny", "topics", "cloze"])
 def test_what_reads_bundled_files_can_run(name: str) -> None:
     # The verb finds their files in the package.
     result = run("recipe", "check", name, "--json")

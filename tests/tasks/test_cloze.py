@@ -248,20 +248,29 @@ def test_few_examples_are_learnt_at_the_networks_own_rate(checkpoint: Path, exam
     assert tuned.task.score(tuned.task.predict(tuned.model, encoded, tuned.tokenizer), encoded)["accuracy"] == 1.0
 
 
-@pytest.mark.parametrize("method", ["lora", "ia3", "bitfit"])
+@pytest.mark.parametrize("method", ["lora", "ia3", "bitfit", "adapter"])
 def test_added_weights_on_a_masked_lm(
     method: str, checkpoint: Path, examples: list[TextExample], tmp_path: Path
 ) -> None:
     """Taught, saved and opened again with the same predictions; the pretrained head is not among what is saved."""
     task = Cloze(LABELS, patterns=PATTERNS)
     encoder = load(checkpoint)
-    tuned = tune_once(encoder, task, examples, TUNE.model_copy(update={"method": method, "lr": None}), seed=0)
+    tuned = tune_once(
+        encoder, task, examples, TUNE.model_copy(update={"method": method, "lr": None, "max_length": 60}), seed=0
+    )
     save_tuned(tuned, tmp_path / "tuned", encoder)
     encoded, _ = task.encode(examples, tuned.tokenizer, max_length=60)
     ours = tuned.task.predict(tuned.model, encoded, tuned.tokenizer)
     again = open_tuned(tmp_path / "tuned")
     assert again.task.predict(again.model, encoded, again.tokenizer) == ours
     assert tuned.trained_parameters < 20_000
+
+
+def test_virtual_tokens_are_refused(checkpoint: Path, examples: list[TextExample]) -> None:
+    """Before anything is computed, with the methods that do."""
+    task = Cloze(LABELS, patterns=PATTERNS)
+    with pytest.raises(RecipeError, match="'prefix' for a XLMRobertaForMaskedLM"):
+        tune_once(load(checkpoint), task, examples, TUNE.model_copy(update={"method": "prefix"}), seed=0)
 
 
 def test_an_encoder_without_the_head_is_refused(hf_tokenizer: Any, tmp_path: Path) -> None:

@@ -252,6 +252,10 @@ def test_a_recipe_leaves_folders_that_are_found_again(
         ({"tasks": ()}, "no tasks"),
         ({"tasks": (TaskRecipe(name="a/b"),)}, "'a/b'"),
         ({"tasks": (TaskRecipe(name="a"),)}, "without training files"),
+        (
+            {"tasks": (TaskRecipe(name="a", train=(LabelledFile(path="x.tsv"),), shots=4),)},
+            "shots = 4 in one of several",
+        ),
         ({"tune": TuneRecipe(method="lora")}, "'lora'"),
         ({"tune": TuneRecipe(mixout=0.5)}, "mixout"),
     ],

@@ -44,7 +44,8 @@ def evaluate(
         bool, typer.Option("--shift", help="Also with each language's mean moved onto the source's (no labels used).")
     ] = False,
     controls: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Controls to measure beside: majority, tfidf, random.")
+        str,
+        typer.Option(metavar="NAME,...", help="Controls to measure beside: majority (or mean), tfidf, random."),
     ] = "",
     source: Annotated[
         str | None, typer.Option(metavar="LANG", help="Language the task was taught in; by default as the recipe says.")

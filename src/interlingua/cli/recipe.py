@@ -68,6 +68,7 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     from interlingua.recipe import PretrainRecipe
     from interlingua.recipe_corpus import CorpusRecipe
     from interlingua.recipe_transfer import FinetuneRecipe
+    from interlingua.tasks.patterns import read_patterns
     from interlingua.text.lines import check_file
 
     recipe = _load(name, overrides)
@@ -88,6 +89,9 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     for file in files:
         if not file.is_dir():  # LASER's folder of sentences
             check_file(resolve(file))
+    for task in _tasks(recipe):
+        if task.patterns is not None:
+            read_patterns(task.patterns)
     known = {"recipe": name, "kind": _kind(type(recipe)), "files": files}
     return Answer(known, [_able(name, _kind(type(recipe)), len(files))])
 

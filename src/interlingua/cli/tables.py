@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Grid", "language_names", "number", "score_table", "table"]
 
-CONTROLS = {"majority": "majority", "tfidf": "tf-idf", "random": "random"}
+CONTROLS = {"majority": "majority", "mean": "mean", "tfidf": "tf-idf", "random": "random"}
 _ENDLESS = 10_000
 _NARROWEST_NAME = 9
 

@@ -8,7 +8,9 @@
   frequent label on a few hundred examples and would be no opponent (see :data:`RANDOM`).
 
 For tagging, ``majority`` tags every word with the most frequent tag and ``tfidf`` reads the n-grams of the word and
-its two neighbours.
+its two neighbours. Of choices ``majority`` takes the place that is most often right, and ``tfidf`` the one nearest to
+the text. For numbers ``majority`` is the mean of the training scores, under the name ``mean``, and ``tfidf`` a ridge
+regression, for two texts on the cosine of their n-grams.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from interlingua.errors import RecipeError, nearest
 from interlingua.recipe_transfer import TuneRecipe
 from interlingua.scores import Score
 from interlingua.tasks.base import Encoded
+from interlingua.tasks.choice import Choice, ChoiceExample
 from interlingua.tasks.classify import Classify, TextExample
+from interlingua.tasks.score import ScoredText, Scoring
 from interlingua.tasks.tag import TaggedSentence
 
 if TYPE_CHECKING:
@@ -92,13 +96,14 @@ def control_scores(
         if kind == "random":
             scores += _random(task, train_examples, examples, encoder, tune, seed, split, on_language, on_step)
             continue
-        predict = _majority(train_examples) if kind == "majority" else _tfidf(train_examples, seed)
+        predict = _predictor(kind, train_examples, seed)
+        name = "mean" if kind == "majority" and isinstance(task, Scoring) else kind
         groups: dict[str, list[Example]] = {}
         for example in examples:
             groups.setdefault(example.lang, []).append(example)
         for lang, rows in groups.items():
             for metric, value in _score(task, predict(rows), rows).items():
-                scores.append(Score(kind, task.name, lang, split, metric, value, len(rows)))
+                scores.append(Score(name, task.name, lang, split, metric, value, len(rows)))
     return scores
 
 
@@ -113,11 +118,57 @@ def _units(example: Example) -> list[tuple[str, str]]:
     if not isinstance(example, TextExample):
         raise RecipeError(
             f"controls for examples such as {type(example).__name__}",
-            expected="a task of type classify or tag",
+            expected="a task of type classify, cloze, score, choice or tag",
             where="controls",
         )
     text = example.text if example.text_pair is None else f"{example.text} \u241f {example.text_pair}"
     return [(text, example.label)]
+
+
+def _predictor(kind: str, train_examples: Sequence[Example], seed: int) -> Callable[[Sequence[Example]], list[Any]]:
+    if chosen := [e for e in train_examples if isinstance(e, ChoiceExample)]:
+        return _place(chosen) if kind == "majority" else _nearest_choice()
+    if scored := [e for e in train_examples if isinstance(e, ScoredText)]:
+        return _mean(scored) if kind == "majority" else _ridge(scored)
+    return _majority(train_examples) if kind == "majority" else _tfidf(train_examples, seed)
+
+
+def _place(train_examples: Sequence[ChoiceExample]) -> Callable[[Sequence[Any]], list[int]]:
+    most = Counter(e.right for e in train_examples).most_common(1)[0][0]
+    return lambda rows: [most] * len(rows)
+
+
+def _nearest_choice() -> Callable[[Sequence[Any]], list[int]]:
+    read = _ngrams()
+    return lambda rows: [int((read(e.choices) @ read([e.text]).T).toarray().argmax()) for e in rows]
+
+
+def _ngrams() -> Callable[[Sequence[str]], Any]:
+    """Texts to normalised counts of their character n-grams, also of those that no training text has."""
+    from sklearn.feature_extraction.text import HashingVectorizer
+
+    return HashingVectorizer(analyzer="char_wb", ngram_range=(1, 4), alternate_sign=False).transform  # type: ignore[no-any-return]
+
+
+def _mean(train_examples: Sequence[ScoredText]) -> Callable[[Sequence[Any]], list[float]]:
+    mean = float(np.mean([e.score for e in train_examples]))
+    return lambda rows: [mean] * len(rows)
+
+
+def _ridge(train_examples: Sequence[ScoredText]) -> Callable[[Sequence[Any]], list[float]]:
+    from sklearn.linear_model import Ridge
+
+    read = _ngrams()
+
+    def features(rows: Sequence[ScoredText]) -> Any:
+        first = read([e.text for e in rows])
+        if train_examples[0].text_pair is None:
+            return first
+        # What two texts have in common, not what they are about.
+        return np.asarray(first.multiply(read([e.text_pair or "" for e in rows])).sum(axis=1))
+
+    model = Ridge().fit(features(train_examples), [e.score for e in train_examples])
+    return lambda rows: [float(value) for value in model.predict(features(rows))]
 
 
 def _majority(train_examples: Sequence[Example]) -> Callable[[Sequence[Example]], list[str]]:
@@ -139,10 +190,14 @@ def _tfidf(train_examples: Sequence[Example], seed: int) -> Callable[[Sequence[E
     return lambda rows: [str(label) for label in model.predict([text for e in rows for text, _ in _units(e)])]
 
 
-def _score(task: Task, labels: Sequence[str], rows: Sequence[Example]) -> dict[str, float]:
+def _score(task: Task, labels: Sequence[Any], rows: Sequence[Any]) -> dict[str, float]:
+    nothing = np.zeros(0, dtype=np.int64)
+    if isinstance(task, Choice):
+        return task.score(labels, [Encoded(nothing, row.lang, np.array([row.right])) for row in rows])
+    if isinstance(task, Scoring):
+        return task.score(labels, [Encoded(nothing, row.lang, np.array([row.score])) for row in rows])
     predicted = np.array([task.label_index(label) for label in labels], dtype=np.int64)
     gold = np.array([task.label_index(label) for e in rows for _, label in _units(e)], dtype=np.int64)
-    nothing = np.zeros(0, dtype=np.int64)
     if isinstance(task, Classify):
         return task.score(
             predicted.tolist(), [Encoded(nothing, rows[0].lang, gold[i : i + 1]) for i in range(len(gold))]

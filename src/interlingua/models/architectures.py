@@ -57,6 +57,7 @@ class Architecture:
         masked_transform: states [N, D] to what the vocabulary's table is multiplied with, [N, E].
         output_layer: the vocabulary's table [V, E] and its bias [V].
         sequence_logits: pooled states [S, D] to class logits [S, C].
+        choice_logits: pooled states [S, D] to scores [S, 1] of choices.
         token_logits: states [N, D] to tag logits [N, C].
         span_logits: states [N, D] to logits [N, 2] of being an answer's first and last token.
         replaced_logits: states [N, D] of a discriminator to logits [N] that the token was replaced.
@@ -76,6 +77,7 @@ class Architecture:
     masked_transform: Piece | None = None
     output_layer: Callable[[Any], tuple[Tensor, Tensor | None]] = _output_layer
     sequence_logits: Piece | None = None
+    choice_logits: Piece | None = None
     token_logits: Piece | None = None
     span_logits: Piece | None = None
     replaced_logits: Piece | None = None
@@ -138,6 +140,23 @@ def _linear(model: Any, states_ND: Tensor) -> Tensor:
 def _spans(model: Any, states_ND: Tensor) -> Tensor:
     logits: Tensor = model.qa_outputs(states_ND)
     return logits
+
+
+def _pooler_dropped(model: Any, pooled_SD: Tensor) -> Tensor:
+    return _dropped(model, model.base_model.pooler(pooled_SD[:, None]))
+
+
+def _summary_projected(model: Any, pooled_SD: Tensor) -> Tensor:
+    logits: Tensor = model.logits_proj(model.sequence_summary(pooled_SD[:, None]))
+    return logits
+
+
+def _albert_sequence(model: Any, pooled_SD: Tensor) -> Tensor:
+    return _dropped(model, _albert_pooled(model, pooled_SD))
+
+
+def _distilbert_sequence(model: Any, pooled_SD: Tensor) -> Tensor:
+    return _dropped(model, relu(model.pre_classifier(pooled_SD)))
 
 
 def _first_of_one(model: Any, pooled_SD: Tensor) -> Tensor:
@@ -204,7 +223,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             layer_end="output.LayerNorm",
             layered=True,
             masked_transform=lambda model, states_ND: model.cls.predictions.transform(states_ND),
-            sequence_logits=lambda model, pooled_SD: _dropped(model, model.bert.pooler(pooled_SD[:, None])),
+            sequence_logits=_pooler_dropped,
+            choice_logits=_pooler_dropped,
             token_logits=_dropped,
             span_logits=_spans,
             order_logits=lambda model, first_SD: model.cls.seq_relationship(model.bert.pooler(first_SD[:, None])),
@@ -217,6 +237,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             layered=True,
             masked_transform=lambda model, states_ND: model.lm_head.layer_norm(gelu(model.lm_head.dense(states_ND))),
             sequence_logits=_first_of_one,
+            choice_logits=_pooler_dropped,
             token_logits=_dropped,
             span_logits=_spans,
         ),
@@ -228,6 +249,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             pooling=lambda config: "mean" if config.classifier_pooling == "mean" else "first",
             masked_transform=lambda model, states_ND: model.head(states_ND),
             sequence_logits=_modernbert_logits,
+            choice_logits=_modernbert_logits,
             token_logits=_modernbert_logits,
             span_logits=_modernbert_logits,
         ),
@@ -239,6 +261,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             layered=True,
             masked_transform=lambda model, states_ND: model.generator_predictions(states_ND),
             sequence_logits=_first_of_one,
+            choice_logits=lambda model, pooled_SD: model.classifier(model.sequence_summary(pooled_SD[:, None])),
             token_logits=_dropped,
             span_logits=_spans,
             replaced_logits=lambda model, states_ND: model.discriminator_predictions(states_ND),
@@ -248,7 +271,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             language_input="token_type_ids",
             stack=_albert_stack,
             masked_transform=_albert_transform,
-            sequence_logits=lambda model, pooled_SD: _dropped(model, _albert_pooled(model, pooled_SD)),
+            sequence_logits=_albert_sequence,
+            choice_logits=_albert_sequence,
             token_logits=_dropped,
             span_logits=_spans,
             order_logits=lambda model, first_SD: model.sop_classifier(_albert_pooled(model, first_SD)),
@@ -258,7 +282,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             stack=lambda base: ([base.embeddings], [[layer] for layer in base.transformer.layer]),
             layer_end="output_layer_norm",
             masked_transform=_distilbert_transform,
-            sequence_logits=lambda model, pooled_SD: _dropped(model, relu(model.pre_classifier(pooled_SD))),
+            sequence_logits=_distilbert_sequence,
+            choice_logits=_distilbert_sequence,
             token_logits=_dropped,
             span_logits=lambda model, states_ND: model.qa_outputs(model.dropout(states_ND)),
         ),
@@ -291,6 +316,7 @@ ARCHITECTURES: dict[str, Architecture] = {
             causal=lambda config: bool(config.causal),
             masked_transform=_same,
             sequence_logits=lambda model, pooled_SD: model.sequence_summary(pooled_SD[:, None]),
+            choice_logits=_summary_projected,
             token_logits=_dropped,
             span_logits=_spans,
         ),
@@ -301,7 +327,8 @@ ARCHITECTURES: dict[str, Architecture] = {
             stack=lambda base: ([base.word_embedding], [[layer] for layer in base.layer]),
             pooling=lambda config: "last",
             masked_transform=_same,
-            sequence_logits=lambda model, pooled_SD: model.logits_proj(model.sequence_summary(pooled_SD[:, None])),
+            sequence_logits=_summary_projected,
+            choice_logits=_summary_projected,
             token_logits=_linear,
             span_logits=_spans,
         ),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 __all__ = [
+    "choice_logits",
     "linear_cross_entropy",
     "masked_logits",
     "masked_losses",
@@ -203,6 +204,11 @@ def last_tokens(batch: Batch) -> Tensor:
 def sequence_logits(model: PreTrainedModel, pooled_SD: Tensor) -> Tensor:
     """Class logits [S, C] of a sequence classifier from pooled states."""
     return head_piece(model, "sequence_logits")(model, pooled_SD)
+
+
+def choice_logits(model: PreTrainedModel, pooled_SD: Tensor) -> Tensor:
+    """Scores [S, 1] of choices from pooled states, by a network for multiple choice."""
+    return head_piece(model, "choice_logits")(model, pooled_SD)
 
 
 def token_logits(model: PreTrainedModel, states_ND: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ from interlingua.scores import Score, read_scores
 
 __all__ = ["report_run"]
 
-_CONTROLS = ("majority", "tfidf", "random")
-_MAIN_METRICS = ("span_f1", "accuracy", "macro_f1")
+_CONTROLS = ("majority", "mean", "tfidf", "random")
+_MAIN_METRICS = ("span_f1", "accuracy", "macro_f1", "pearson")
 
 
 def report_run(run: Path, out: Path | None = None) -> Path:

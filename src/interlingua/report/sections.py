@@ -17,7 +17,12 @@ from interlingua.scores import LanguageRow, Score, summarise
 __all__ = ["CONTROL_NAMES", "language_cells", "retrieval_section", "score_section", "shift_section"]
 
 #: How controls are called where people read them.
-CONTROL_NAMES = {"majority": "majority class", "tfidf": "TF-IDF n-grams", "random": "random weights"}
+CONTROL_NAMES = {
+    "majority": "majority class",
+    "mean": "mean score",
+    "tfidf": "TF-IDF n-grams",
+    "random": "random weights",
+}
 
 
 def language_cells(tag: str) -> tuple[str, Phrase]:

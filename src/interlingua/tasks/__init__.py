@@ -1,6 +1,7 @@
 """Tasks: each holds its readers, head, loss and metric."""
 
 from interlingua.tasks.base import Encoded, Example, Task, TaskStream
+from interlingua.tasks.choice import Choice, ChoiceExample
 from interlingua.tasks.classify import Classify, TextExample, read_text_examples
 from interlingua.tasks.cloze import Cloze
 from interlingua.tasks.mine import Bitext, Candidates, best_threshold, candidates, mine, mining_scores, read_bitext
@@ -8,6 +9,7 @@ from interlingua.tasks.passages import PassageSet, question_passages, read_beir
 from interlingua.tasks.questions import Answer, Question, read_questions
 from interlingua.tasks.rank import Ranking, rank_passages, ranking_metrics
 from interlingua.tasks.retrieve import Retrieved, SentenceSet, read_sentence_sets, retrieve_sentences
+from interlingua.tasks.score import ScoredText, Scoring
 from interlingua.tasks.span import Span
 from interlingua.tasks.tag import Tag, TaggedSentence, entity_spans, read_tagged_sentences
 
@@ -16,6 +18,8 @@ __all__ = [
     "Answer",
     "Bitext",
     "Candidates",
+    "Choice",
+    "ChoiceExample",
     "Classify",
     "Cloze",
     "Encoded",
@@ -24,6 +28,8 @@ __all__ = [
     "Question",
     "Ranking",
     "Retrieved",
+    "ScoredText",
+    "Scoring",
     "SentenceSet",
     "Span",
     "Tag",
@@ -49,4 +55,4 @@ __all__ = [
 ]
 
 #: Tasks that are taught, by their type in recipes.
-TASKS: dict[str, type[Task]] = {task.kind: task for task in (Classify, Cloze, Tag, Span)}
+TASKS: dict[str, type[Task]] = {task.kind: task for task in (Classify, Cloze, Scoring, Choice, Tag, Span)}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 import torch
@@ -39,10 +39,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Classify",
     "TextExample",
+    "Texts",
     "class_counts",
     "class_metrics",
     "crossed",
     "encode_texts",
+    "numbered_rows",
     "read_text_examples",
     "texts_of_file",
 ]
@@ -72,7 +74,8 @@ class TextExample:
         return (self.label,)
 
 
-def _rows(path: Path, report: ReadReport) -> Iterator[tuple[int, dict[str, str]]]:
+def numbered_rows(path: Path, report: ReadReport) -> Iterator[tuple[int, dict[str, str]]]:
+    """Rows of a csv, tsv or jsonl file by the names of their columns, each with its line."""
     kind = file_kind(path)
     lines = numbered_lines(path, report)
     if kind == ".jsonl":
@@ -132,7 +135,7 @@ def read_text_examples(
     path = Path(path)
     own = {name: columns.get(name, name) for name in ("lang", "lang_pair", "split")}
     examples = []
-    for number, row in _rows(path, ReadReport()):
+    for number, row in numbered_rows(path, ReadReport()):
         where = f"{path}, line {number}"
         for column in (text, label, *([text_pair] if text_pair else [])):
             if column not in row:
@@ -197,8 +200,24 @@ def crossed(first: Sequence[TextExample], second: Sequence[TextExample]) -> list
     return found
 
 
+class Texts(Protocol):
+    """One or two texts in a language."""
+
+    @property
+    def text(self) -> str:
+        """The (first) text."""
+
+    @property
+    def text_pair(self) -> str | None:
+        """The second text."""
+
+    @property
+    def lang(self) -> str:
+        """Canonical tag, or two."""
+
+
 def encode_texts(
-    examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, *, max_length: int
+    examples: Sequence[Texts], tokenizer: PreTrainedTokenizerBase, *, max_length: int
 ) -> tuple[list[Encoded], int]:
     """Tokenise texts or pairs of texts, without their labels; also return how many were cut at ``max_length``."""
     pairs = [e.text_pair for e in examples]

@@ -30,7 +30,7 @@ from interlingua.errors import LabelError, RecipeError, nearest
 from interlingua.models.attention import encode_at
 from interlingua.models.head import masked_logits
 from interlingua.objectives.base import IGNORED, Loss, Targets, at_least_float32
-from interlingua.tasks.base import Encoded, Task, lay_out, token_order
+from interlingua.tasks.base import UNSEEN, Encoded, Task, lay_out, token_order
 from interlingua.tasks.classify import (
     Classify,
     TextExample,
@@ -58,6 +58,7 @@ class Cloze(Task):
         labels: class names, in order.
         name: shown in tables.
         metric: ``accuracy`` or ``macro_f1``.
+        unseen: ``stop`` or ``wrong``, as :class:`~interlingua.tasks.Task` has it.
         patterns: as :class:`~interlingua.tasks.patterns.Patterns` or its keys.
         calibrate: take off what texts without content score.
         wordings: language -> pattern and words as the tokenizer has them; made when the first text is tokenised.
@@ -75,18 +76,20 @@ class Cloze(Task):
         *,
         name: str = "cloze",
         metric: str = "accuracy",
+        unseen: str = "stop",
         patterns: Patterns | Mapping[str, Any] | None = None,
         calibrate: bool = False,
         wordings: Mapping[str, Wording | Mapping[str, Any]] | None = None,
         priors: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
-        super().__init__(labels, name=name, metric=metric)
+        super().__init__(labels, name=name, metric=metric, unseen=unseen)
         self.patterns = patterns if isinstance(patterns, Patterns) else Patterns.model_validate(patterns or {})
         self.calibrate = calibrate
         self.wordings = {
             lang: one if isinstance(one, Wording) else Wording(**one) for lang, one in (wordings or {}).items()
         }
         self.priors = dict(priors or {})
+        self._plans: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
 
     @classmethod
     def read(cls, recipe: TaskRecipe, file: LabelledFile) -> list[TextExample]:
@@ -120,12 +123,13 @@ class Cloze(Task):
                     where=f"{example.where}; {recipe.patterns}",
                     next_step="give it words in every language, or map it to another label (task.mapping: FILE)",
                 )
-        return cls(patterns.labels, name=recipe.name, metric=cls.main_metric(recipe), patterns=patterns,
-                   calibrate=recipe.calibrate)  # fmt: skip
+        return cls(patterns.labels, name=recipe.name, metric=cls.main_metric(recipe), unseen=recipe.unseen_labels,
+                   patterns=patterns, calibrate=recipe.calibrate)  # fmt: skip
 
     def settings(self) -> dict[str, Any]:
         """What its constructor wants."""
         return super().settings() | {
+            "unseen": self.unseen,
             "patterns": self.patterns.model_dump(mode="json"),
             "calibrate": self.calibrate,
             "wordings": {lang: asdict(one) for lang, one in self.wordings.items()},
@@ -150,7 +154,7 @@ class Cloze(Task):
 
     def control(self) -> Classify:
         """The same labels with a fresh head: masks mean nothing to a network with random weights."""
-        return Classify(self.labels, name=self.name, metric=self.metric)
+        return Classify(self.labels, name=self.name, metric=self.metric, unseen=self.unseen)
 
     def encode(
         self, examples: Sequence[TextExample], tokenizer: PreTrainedTokenizerBase, *, max_length: int
@@ -158,7 +162,7 @@ class Cloze(Task):
         """Put texts into the pattern of their language; also return how many were cut, the pattern never being.
 
         Raises:
-            LabelError: a label without words.
+            LabelError: a label without words, unless such examples are wrong.
             RecipeError: a pattern longer than ``max_length``.
             VocabularyError: no mask token, or a label without a word in the vocabulary.
         """
@@ -193,9 +197,10 @@ class Cloze(Task):
         return replace(batch, labels=labels_N.view_as(batch.tokens_BL))
 
     def _value(self, example: Encoded) -> int:
-        """Class and language as one number."""
+        """Class and language as one number; a label without words is one class more."""
         lang = list(self.wordings).index(self.patterns.language(example.lang))
-        return lang * len(self.labels) + int(example.labels[0])
+        label = int(example.labels[0])
+        return lang * (len(self.labels) + 1) + (len(self.labels) if label == UNSEEN else label)
 
     def prepare(self, batch: Batch, generator: np.random.Generator, progress: float = 1.0) -> Targets:
         """One prediction an example."""
@@ -208,7 +213,7 @@ class Cloze(Task):
         order_N = torch.argsort(batch.segments_BL[chosen_BL], stable=True)
         values_N = batch.labels[chosen_BL][order_N]
         sizes = [sum(one.sizes) for one in self.wordings.values()]
-        langs, firsts, at = (values_N // len(self.labels)).tolist(), [], 0
+        langs, firsts, at = (values_N // (len(self.labels) + 1)).tolist(), [], 0
         while at < len(langs):
             firsts.append(at)
             at += sizes[langs[at]]
@@ -221,14 +226,14 @@ class Cloze(Task):
         chosen_BL = batch.labels != IGNORED
         logits_NU = self.logits(model, encode_at(model, batch, chosen_BL)[order_N])
         values_S = values_N[firsts]
-        classes_S, langs_S = values_S % len(self.labels), values_S // len(self.labels)
+        classes_S, langs_S = values_S % (len(self.labels) + 1), values_S // (len(self.labels) + 1)
         scores_SC = logits_NU.new_zeros(len(firsts), len(self.labels))
-        for number, (lang, wording) in enumerate(self.wordings.items()):
+        langs = list(self.wordings)
+        for number in sorted(set(langs_S.tolist())):
             own_K = (langs_S == number).nonzero()[:, 0]
-            rows_KM = torch.tensor(firsts, device=own_K.device)[own_K, None] + torch.arange(
-                sum(wording.sizes), device=own_K.device
-            )
-            scores_SC = scores_SC.index_put((own_K,), self._scores(logits_NU[rows_KM], lang))
+            size = sum(self.wordings[langs[number]].sizes)
+            rows_KM = torch.tensor(firsts, device=own_K.device)[own_K, None] + torch.arange(size, device=own_K.device)
+            scores_SC = scores_SC.index_put((own_K,), self._scores(logits_NU[rows_KM], langs[number]))
         each_S = F.cross_entropy(scores_SC, classes_S, reduction="none")
         return Loss(each_S.sum(), len(each_S), each_S.detach(), batch.languages_BL[chosen_BL][order_N][firsts])
 
@@ -253,13 +258,16 @@ class Cloze(Task):
 
     def _scores(self, log_p_KMU: Tensor, lang: str) -> Tensor:
         """Scores of the labels [K, C] from log-probabilities at the masks of examples in one pattern."""
-        place_CWT, share_CWT, weight_CW = self._plan(lang, log_p_KMU)
+        if lang not in self._plans:
+            self._plans[lang] = self._plan(lang)
+        place_CWT, *shares = (part.to(log_p_KMU.device) for part in self._plans[lang])
+        share_CWT, weight_CW = (part.to(log_p_KMU) for part in shares)
         of_words_KCW = (log_p_KMU.flatten(1)[:, place_CWT] * share_CWT).sum(dim=-1)
         if self.patterns.words == "max":
             return of_words_KCW.masked_fill(weight_CW == 0, -torch.inf).amax(dim=-1)
         return (of_words_KCW * weight_CW).sum(dim=-1)
 
-    def _plan(self, lang: str, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _plan(self, lang: str) -> tuple[Tensor, Tensor, Tensor]:
         """Of each label's words' tokens: place among the log-probabilities [M * U], share in its word, and of the words
         their share in the label; [C, W, T], [C, W, T], [C, W], with shares of 0 where there are fewer.
         """
@@ -267,8 +275,8 @@ class Cloze(Task):
         column = {token: i for i, token in enumerate(self._used)}
         first_row = dict(zip(wording.sizes, np.cumsum([0, *wording.sizes]).tolist(), strict=False))
         shape = (len(wording.ids), max(len(words) for words in wording.ids), max(wording.sizes))
-        place_CWT, share_CWT = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=like.dtype)
-        weight_CW = torch.zeros(shape[:2], dtype=like.dtype)
+        place_CWT, share_CWT = torch.zeros(shape, dtype=torch.long), torch.zeros(shape, dtype=torch.double)
+        weight_CW = torch.zeros(shape[:2], dtype=torch.double)
         for c, words in enumerate(wording.ids):
             for w, ids in enumerate(words):
                 rows = [first_row[len(ids)] + t for t in range(len(ids))]
@@ -277,7 +285,7 @@ class Cloze(Task):
                 )
                 share_CWT[c, w, : len(ids)] = 1 / len(ids)
                 weight_CW[c, w] = 1 / len(words)
-        return place_CWT.to(like.device), share_CWT.to(like.device), weight_CW.to(like.device)
+        return place_CWT, share_CWT, weight_CW
 
     def decide(self, logits_KC: Tensor, example: Encoded) -> int:
         """Index of the class with the highest score."""

@@ -141,6 +141,12 @@ def adapt(
         # The states of frozen layers can be kept only where no adapter of a language stands in them.
         frozen = 0 if adapters.languages else below
         return Adapted(model, tokenizer, tokenizer, recipe.method, frozen, bottlenecks=adapters)
+    if recipe.method in {"prompt", "prefix"} and has_pretrained_head(model):
+        raise RecipeError(
+            f"tune.method = {recipe.method!r} for a {type(model).__name__}",
+            expected="full, bitfit, lora, ia3 or adapter: peft has no virtual tokens for a masked LM",
+            where="tune.method",
+        )
     config = _CONFIGS[recipe.method](model, recipe, below)
     config.task_type = _TASK_TYPES.get(task.auto)
     config.modules_to_save = [*head_modules(model), *pooling_modules(model)] or None

@@ -53,8 +53,9 @@ class Headed:
 
     def tuned(self, seed: int, selection: str, grown: Grown | None = None) -> Tuned:
         """The network as one that was taught alone."""
+        task = self.task.settled(self.model.eval(), self.tokenizer)
         return Tuned(
-            self.model.eval(), self.tokenizer, self.task, seed, self.frozen_layers, selection, count_learnt(self.model),
+            self.model, self.tokenizer, task, seed, self.frozen_layers, selection, count_learnt(self.model),
             adapted=self.adapted, grown=grown,
         )  # fmt: skip
 
@@ -70,7 +71,7 @@ class Headed:
 
 
 def check_tasks(recipes: Sequence[TaskRecipe]) -> None:
-    """Refuse tasks that have no files, or whose names cannot be those of folders.
+    """Refuse tasks that have no files, or take few shots, or whose names cannot be those of folders.
 
     Raises:
         RecipeError: as said.
@@ -88,6 +89,9 @@ def check_tasks(recipes: Sequence[TaskRecipe]) -> None:
             )
         if not recipe.train:
             raise RecipeError("a task without training files", expected="train: [{path, lang}]", where=f"{where}.train")
+        if recipe.shots is not None:
+            raise RecipeError(f"shots = {recipe.shots} in one of several tasks", expected="no shots: all examples",
+                              where=f"{where}.shots", next_step="limit: N of a file takes N of its rows")  # fmt: skip
 
 
 def check_tuning(recipe: TuneRecipe, methods: Sequence[str] = METHODS) -> None:

@@ -1,0 +1,116 @@
+"""Clozes, numbers and choices where the other types go: suites, comparisons of runs, several tasks on one body."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import pearsonr
+from tests.fixtures_models import tiny_config
+from transformers import AutoModelForMaskedLM
+
+from interlingua.evaluate.suite import run_suite
+from interlingua.evaluate.summary import differences, suite_score
+from interlingua.models.checkpoint import save_checkpoint
+from interlingua.recipe_multitask import MultitaskRecipe
+from interlingua.recipe_suite import SuiteRecipe
+from interlingua.transfer.finetune import open_tuned
+from interlingua.transfer.multitask import multitask
+
+LANGS = ("en", "de")
+PATTERNS = {
+    "patterns": {"en": "{text} {mask}."},
+    "verbalisers": {"en": {"a": ["God", "king"], "b": ["water", "the people"]}},
+}
+TUNE = {"epochs": 1, "batch_size": 8, "threads": 1, "freeze": "none", "max_length": 60, "lr": 1e-3}
+
+
+@pytest.fixture(scope="module")
+def folder(hf_tokenizer: Any, tiny_texts: dict[str, list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A masked language model, and files of the three types."""
+    folder = tmp_path_factory.mktemp("types")
+    torch.manual_seed(0)
+    config = tiny_config("bert", vocabulary=len(hf_tokenizer), pad_token_id=hf_tokenizer.pad_token_id)
+    save_checkpoint(folder / "model", AutoModelForMaskedLM.from_config(config), hf_tokenizer)
+    (folder / "patterns.yaml").write_text(json.dumps(PATTERNS), encoding="utf-8")
+    for lang in LANGS:
+        texts = tiny_texts[lang][:16]
+        rows = {
+            "cloze": ["text\tlabel", *(f"{text}\t{'ab'[i % 2]}" for i, text in enumerate(texts))],
+            "score": ["text\tlabel", *(f"{text[: 5 * i]}x\t{i / 4}" for i, text in enumerate(texts))],
+            "choice": ["text\tc1\tc2\tlabel", *(f"{text}\t{text}\tz\t{i % 2}" for i, text in enumerate(texts))],
+        }
+        for name, lines in rows.items():
+            (folder / f"{name}.{lang}.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def task(folder: Path, kind: str, **changes: Any) -> dict[str, Any]:
+    """A task's section; relative files in suites are under their root."""
+    own = {"cloze": {"patterns": str(folder / "patterns.yaml")}, "choice": {"choices": ["c1", "c2"]}}.get(kind, {})
+    test = [{"path": str(folder / f"{kind}.{lang}.tsv"), "lang": lang} for lang in LANGS]
+    return {"type": kind, "name": kind, "train": test[:1], "test": test, **own, **changes}
+
+
+def suite(folder: Path, **tune: Any) -> SuiteRecipe:
+    entries = [{"name": kind, "task": task(folder, kind)} for kind in ("cloze", "score", "choice")]
+    entries.append({"name": "asked", "task": task(folder, "cloze", shots=0, train=[], calibrate=True)})
+    tree = {"model": str(folder / "model"), "seeds": [0, 1], "tune": TUNE | tune, "entries": entries}
+    return SuiteRecipe.model_validate(tree)
+
+
+def test_a_suite_of_all_three(folder: Path, tmp_path: Path) -> None:
+    """Scores against their prediction files; kept the second time; differences between two runs."""
+    found = run_suite(suite(folder), tmp_path / "one")
+    assert (found.computed, found.kept) == (16, 0)
+    assert found.selection["asked"].startswith("nothing taught")
+    values = {(s.task, s.language, s.metric): s.value for s in found.scores if s.seed == 0}
+    predicted = (tmp_path / "one/predictions/en/seed-0/score/test-de.tsv").read_text().split()
+    assert values["score", "de", "pearson"] == pytest.approx(
+        pearsonr(np.array(predicted, dtype=float), np.arange(16) / 4).statistic, abs=1e-6
+    )
+    for name, source, gold in (("cloze", "en", "ab"), ("asked", "nothing", "ab"), ("choice", "en", "01")):
+        lines = (tmp_path / f"one/predictions/{source}/seed-0/{name}/test-de.tsv").read_text().split()
+        right = np.mean([line == gold[i % 2] for i, line in enumerate(lines)])
+        assert values[name, "de", "accuracy"] == pytest.approx(right)
+    again = run_suite(suite(folder), tmp_path / "one")
+    assert (again.computed, again.kept) == (0, 16)
+    run_suite(suite(folder, lr=2e-3), tmp_path / "two")
+    tested = differences(tmp_path / "one", tmp_path / "two", found.recipe.entries, draws=50)
+    assert {name for name, _, _ in tested} == {"cloze", "score", "choice", "asked"}
+    assert tested["asked", "de", "nothing"].value == 0
+    assert tested["score", "de", "en"].value == pytest.approx(
+        np.mean([s.value for s in found.scores if (s.task, s.language, s.metric) == ("score", "de", "pearson")])
+        - _mean(tmp_path / "two" / "scores.jsonl")
+    )
+    score = suite_score(found.scores, found.recipe.entries, str(folder / "model"))
+    assert score is not None
+    assert score[1] == 4
+
+
+def _mean(file: Path) -> float:
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    own = [r["value"] for r in rows if (r["task"], r["language"], r["metric"]) == ("score", "de", "pearson")]
+    return float(np.mean(own))
+
+
+def test_all_three_on_one_body(folder: Path, tmp_path: Path) -> None:
+    """One body after a run, also in the table that the masked LM's head goes by; each opens as what it is."""
+    tree = {
+        "model": str(folder / "model"), "tune": TUNE,
+        "tasks": [task(folder, "cloze", calibrate=True), task(folder, "score"), task(folder, "choice")],
+    }  # fmt: skip
+    found = multitask(MultitaskRecipe.model_validate(tree), tmp_path / "run")
+    (cloze,), (score,), (choice,) = found.values()
+    again = open_tuned(tmp_path / "run" / "cloze" / "seed-0")
+    assert set(again.task.settings()["priors"]) == {"en"}
+    before = again.model
+    table = cloze.model.get_input_embeddings().weight
+    assert cloze.model.get_output_embeddings().weight is table
+    assert before.get_output_embeddings().weight is before.get_input_embeddings().weight
+    for one in (score, choice):
+        assert torch.equal(one.model.get_input_embeddings().weight, table)
