@@ -2,7 +2,8 @@
 
 In: the modules of an adapter and the encoder it was made for. Out: a folder with two files, and the same back again.
 
-    adapter.json          form, the encoder's name and fingerprint, and for a language its tag
+    adapter.json          form, the norm that ends a layer (null: none does), the encoder's name and fingerprint, and for
+                          a language its tag
     adapter.safetensors   layers.N.down.weight [D/r, D], layers.N.down.bias, layers.N.up.weight [D, D/r],
                           layers.N.up.bias for every layer N that has one; invertible.F.* and invertible.G.* alike
 
@@ -73,13 +74,12 @@ def write_adapter(
     """
     from safetensors.torch import save_file
 
-    end = architecture(model).layer_end
     facts = {
         "kind": "language" if language else "task",
         "language": language,
         "base": dict(base),
         "width": model.config.hidden_size,
-        "behind": end or "the layer",
+        "norm": architecture(model).layer_end or None,
         **asdict(form),
     }
     tensors = {name: p.detach().cpu().contiguous() for name, p in adapter_parameters(added).items()}
