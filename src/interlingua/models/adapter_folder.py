@@ -2,8 +2,8 @@
 
 In: the modules of an adapter and the encoder it was made for. Out: a folder with two files, and the same back again.
 
-    adapter.json          form, the norm that ends a layer (null: none does), the encoder's name and fingerprint, and for
-                          a language its tag
+    adapter.json          form, the norm that ends a layer (null: none does), the encoder's name and fingerprint, and
+                          for a language its tag
     adapter.safetensors   layers.N.down.weight [D/r, D], layers.N.down.bias, layers.N.up.weight [D, D/r],
                           layers.N.up.bias for every layer N that has one; invertible.F.* and invertible.G.* alike
 

@@ -49,10 +49,14 @@ class Grown:
         learnt = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
         self.steps.append(Learnt(name, tuple(langs), learnt))
 
+    @property
+    def last(self) -> Learnt | None:
+        """What the last step left, if there was one."""
+        return self.steps[-1] if self.steps else None
+
     def named(self, name: str) -> Learnt | None:
         """What a step left, or if it was not taught the last one of all."""
-        found = [step for step in self.steps if step.name == name] or self.steps
-        return found[-1] if found else None
+        return next((step for step in self.steps if step.name == name), self.last)
 
     def of_language(self, lang: str) -> Learnt:
         """What the last step left that taught a language, or if none did the last one of all."""
@@ -74,7 +78,7 @@ class Grown:
                 model.get_parameter(name).copy_(tensor)
 
     def write(self, folder: Path, model: PreTrainedModel, adapters: Bottlenecks) -> list[dict[str, Any]]:
-        """Write ``steps/1``, ... as adapter folders; what :meth:`read` wants beside them. The last is left in place."""
+        """Write ``steps/1``, ... as adapter folders, in order; what :meth:`read` wants beside them."""
         for number, step in enumerate(self.steps, 1):
             (folder / "steps" / str(number)).mkdir(parents=True)
             self.put(model, step)
