@@ -97,8 +97,8 @@ def language_folders(encoder: Encoder, out: Path, *languages: str) -> dict[str, 
     )  # fmt: skip
     torch.manual_seed(3)
     with torch.no_grad():
-        for added in adapters.added.values():
-            for parameter in adapter_parameters(added).values():
+        for placed in adapters.languages.values():
+            for parameter in adapter_parameters(placed.modules).values():
                 parameter.add_(0.2 * torch.randn_like(parameter))
     return adapters.write(out)
 

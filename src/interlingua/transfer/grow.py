@@ -96,7 +96,7 @@ class Grown:
         from interlingua.models.adapters import adapter_parameters
 
         names = {id(p): name for name, p in model.named_parameters()}
-        places = {file: names[id(p)] for file, p in adapter_parameters(adapters.task).items()}
+        places = {file: names[id(p)] for file, p in adapter_parameters(adapters.task.modules).items()}
         found = cls()
         for number, one in enumerate(facts, 1):
             own = folder / "steps" / str(number)
