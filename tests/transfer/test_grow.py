@@ -96,6 +96,16 @@ def test_the_folder_scores_every_language_with_its_own_adapter(
     assert plan.names == ["topics/en", "words/en", "topics/de"]
 
 
+def test_a_task_that_no_step_taught(encoder: Encoder, tasks: tuple[TaskRecipe, ...], tmp_path: Path) -> None:
+    """Scored as it began, and said so."""
+    _, scores = continual(stream(tasks, steps=[{"task": "topics", "langs": ["en"]}]), tmp_path / "run", encoder=encoder)
+    assert {s.split for s in scores} == {"topics/en"}
+    tuned = open_tuned(tmp_path / "run" / "words" / "seed-0")
+    examples = read_examples(tasks[1], tasks[1].test)
+    assert tuned.notes(examples) == ["not taught, scored as the stream began, with nothing taught: en"]
+    assert evaluate([tuned], examples)
+
+
 def test_taken_up_again(encoder: Encoder, tasks: tuple[TaskRecipe, ...], tmp_path: Path) -> None:
     """Cut off inside the third step: all scores and all tensors are those of the run that was not stopped."""
 

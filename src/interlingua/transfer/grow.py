@@ -58,15 +58,16 @@ class Grown:
         """What a step left, or if it was not taught the last one of all."""
         return next((step for step in self.steps if step.name == name), self.last)
 
-    def of_language(self, lang: str) -> Learnt:
+    def of_language(self, lang: str) -> Learnt | None:
         """What the last step left that taught a language, or if none did the last one of all."""
-        return [*self.steps, *(step for step in self.steps if lang in step.langs)][-1]
+        return next((step for step in reversed(self.steps) if lang in step.langs), self.last)
 
     def notes(self, langs: Collection[str]) -> list[str]:
         """A line on languages that no step taught."""
         taught = {lang for step in self.steps for lang in step.langs}
         others = ", ".join(lang for lang in langs if lang not in taught)
-        return [f"not taught, scored with the adapter of {self.steps[-1].name}: {others}"] if others else []
+        by = f"with the adapter of {self.last.name}" if self.last else "as the stream began, with nothing taught"
+        return [f"not taught, scored {by}: {others}"] if others else []
 
     @staticmethod
     def put(model: PreTrainedModel, step: Learnt | None) -> None:
