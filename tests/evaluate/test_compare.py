@@ -66,7 +66,7 @@ def test_costs_and_scores(recipe: FinetuneRecipe, tmp_path: Path) -> None:
 def test_adapters_are_rows_too(recipe: FinetuneRecipe, tmp_path: Path) -> None:
     """Numbers trained counted in the saved files; every language scored through its own adapter, one has none."""
     folders = with_language_adapters(
-        tmp_path / "model", "model", ["en"], reduction=2, invertible=True, seed=0,
+        tmp_path / "model", "model", ["en"], adapted=["en"], reduction=2, invertible=True, seed=0,
         counts=np.ones(len(open_tokenizer(tmp_path / "model")), dtype=np.int64),
     ).write(tmp_path / "languages")  # fmt: skip
     tune = recipe.tune.model_copy(update={"language_adapters": folders, "without_adapter": "none"})

@@ -22,7 +22,7 @@ from interlingua.models.checkpoint import fingerprint
 from interlingua.models.encoder import Encoder
 from interlingua.models.language_adapters import with_language_adapters
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile, TaskRecipe, TuneRecipe
-from interlingua.tasks import TextExample
+from interlingua.tasks import Answer, Question, TaggedSentence, TextExample
 from interlingua.transfer import build_task, finetune, new_head, open_tuned, save_tuned, tune_once
 from interlingua.transfer.methods import adapt
 from interlingua.transfer.tune import Tuned
@@ -92,7 +92,7 @@ def texts(tiny_texts: dict[str, list[str]]) -> list[TextExample]:
 def language_folders(encoder: Encoder, out: Path, *languages: str) -> dict[str, Path]:
     """Adapters of languages that are not the identity."""
     adapters = with_language_adapters(
-        Path(encoder.name), encoder.name, languages, reduction=2, invertible=True, seed=0,
+        Path(encoder.name), encoder.name, languages, adapted=languages, reduction=2, invertible=True, seed=0,
         counts=np.ones(len(encoder.tokenizer), dtype=np.int64),
     )  # fmt: skip
     torch.manual_seed(3)
@@ -216,6 +216,29 @@ def test_sides_of_a_pair_go_through_their_own_languages(madx: tuple[Encoder, Tun
     both, en, fi = logits(tuned, same)
     assert not np.allclose(both, en, atol=1e-4)
     assert not np.allclose(both, fi, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["tag", "span"])
+def test_taggers_and_question_answerers(kind: str, madx: tuple[Encoder, TuneRecipe]) -> None:
+    """States before the head in a packed batch of en, fi and (span) both, against each example alone."""
+    encoder, recipe = madx
+    if kind == "tag":
+        examples: list[Any] = [TaggedSentence(("a", "bb", "a"), ("X", "Y", "X"), lang) for lang in ("en", "fi", "en")]
+    else:
+        examples = [
+            Question(str(i), "Who was it?", "The king was Harold.", (Answer("Harold", 13),), lang)
+            for i, lang in enumerate(("en/fi", "en", "fi"))
+        ]
+    task = build_task(TaskRecipe(type=kind, stride=4, max_question=10), examples)
+    tuned = tune_once(encoder, task, examples * 3, recipe, seed=0)
+    encoded, _ = task.encode(examples, tuned.tokenizer, max_length=60)
+    alone = [next(iter(task.states(tuned.model, [one], tuned.tokenizer)))[1] for one in encoded]
+    assert not torch.allclose(alone[0], alone[1], atol=1e-4), "languages differ"
+    found = {}
+    for indices, states, counts in task.states(tuned.model, encoded, tuned.tokenizer):
+        found |= dict(zip(indices.tolist(), torch.split(states, counts), strict=True))
+    for number, states in enumerate(alone):
+        torch.testing.assert_close(found[number], states, rtol=0, atol=1e-5)
 
 
 def test_missing_languages(madx: tuple[Encoder, TuneRecipe], texts: list[TextExample], tmp_path: Path) -> None:

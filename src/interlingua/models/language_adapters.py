@@ -8,7 +8,7 @@ through two of them. Price: such a head is shared by the languages of a run, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,17 +59,19 @@ def with_language_adapters(
     name: str,
     languages: Sequence[str],
     *,
+    adapted: Collection[str],
     reduction: int,
     invertible: bool,
     seed: int,
     counts: NDArray[np.int64],
 ) -> LanguageAdapters:
-    """Open an encoder and put a new adapter into it for every language.
+    """Open an encoder and put new adapters into it.
 
     Args:
         folder: of the encoder.
         name: what it was asked for by.
         languages: canonical tags, in stream order.
+        adapted: those that get an adapter; texts of others go without.
         reduction: the width divided by that of the bottlenecks.
         invertible: whether there are couplings at the embeddings.
         seed: of what is new.
@@ -91,12 +93,12 @@ def with_language_adapters(
         new = _new_parameters(model, _saved_names(folder))
         form = Form(tuple(range(len(layers_of(model)))), reduction, invertible=invertible)
         model.requires_grad_(False)
-        placed = {lang: Placed(add_adapter(model, lang, form), form) for lang in languages}
+        placed = {lang: Placed(add_adapter(model, lang, form), form) for lang in languages if lang in adapted}
     for parameter in new:
         parameter.requires_grad_(True)
     if new:
         set_output_prior(model, np.pad(counts, (0, model.config.vocab_size - len(counts))))
-    route(model, languages=languages, missing="error")
+    route(model, languages=languages, missing="none")
     return LanguageAdapters(model, placed, base, bool(new))
 
 
