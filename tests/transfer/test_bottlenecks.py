@@ -61,7 +61,7 @@ PLAIN = """
         for adapter in adapters:
             if adapter[0]["invertible"]:
                 def coupled(module, args, out, adapter=adapter):
-                    a, b = out.chunk(2, dim=-1)
+                    a, b = out.tensor_split([out.shape[-1] // 2], dim=-1)
                     a = a + change(adapter, "invertible.F", b)
                     return torch.cat([a, b + change(adapter, "invertible.G", a)], dim=-1)
                 embeddings.register_forward_hook(coupled)
