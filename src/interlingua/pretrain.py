@@ -409,14 +409,21 @@ def _network(recipe: PretrainRecipe, tokenizer: PreTrainedTokenizerBase, shards:
 
 
 def _adapters(recipe: PretrainRecipe, encoder: Path, shards: ShardSet, vocabulary: int) -> LanguageAdapters:
-    """The encoder with a new adapter for every language of the shards."""
+    """The encoder with a new adapter for every language of the shards that is drawn."""
     from interlingua.models.language_adapters import with_language_adapters
 
     adapt = recipe.adapt
+    drawn = {
+        lang
+        for phase in recipe.data.phases or (_all_along(recipe),)
+        for lang in phase.languages or shards.languages
+        if not phase.weights or phase.weights.get(lang)
+    }
     return with_language_adapters(
         encoder,
         str(adapt.encoder),
         shards.languages,
+        adapted=drawn,
         reduction=adapt.reduction,
         invertible=adapt.invertible,
         seed=recipe.seed,

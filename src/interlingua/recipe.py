@@ -579,7 +579,7 @@ class AdaptRecipe(Recipe):
 
     encoder: str | None = None
     """Short name, hub id, checkpoint folder or run folder; its vocabulary is used, and `model` is not. One adapter is
-    trained for every language of the data, by the objective mlm, and written to adapters/LANG. None: pretrain."""
+    trained for every language that is drawn, by the objective mlm, and written to adapters/LANG. None: pretrain."""
     reduction: Positive = 2
     """The network's width divided by that of the bottlenecks."""
     invertible: bool = True

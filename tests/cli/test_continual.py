@@ -72,6 +72,53 @@ def test_a_stream(recipes: Path) -> None:
     assert measured.exit_code == 0, measured.output
 
 
+def test_a_stream_that_grows(recipes: Path) -> None:
+    # Forgetting is 0 and said to be so by the table; evaluate names what was not taught, here all but English.
+    steps = "steps=[{task: parity, langs: [en]}, {task: words, langs: [en]}]"
+    words = ("retain.grow=true", "tune.method=adapter", "seeds=[0]", steps)
+    result = run("continual", recipes / "stream.yaml", *words, "--out", recipes / "grown")
+    assert result.exit_code == 0, result.output
+    assert "every step that was taught is scored with its own adapter" in result.stdout
+    assert "forgetting: 0.000" in result.stdout
+    measured = run("evaluate", recipes / "grown" / "parity")
+    assert measured.exit_code == 0, measured.output
+    assert "not taught, scored with the adapter of parity/en: de" in measured.stdout
+
+
+def test_adapters_of_languages(recipes: Path, tiny_run: Path) -> None:
+    # Trained from text, used under a task; a language without one stops the measuring, or is named below the table.
+    for lang in ("en", "fr"):
+        (recipes / f"{lang}.txt").write_text(f"the one and the two {lang}\n" * 40, encoding="utf-8")
+    texts = [f"{{path: {recipes}/{lang}.txt, lang: {lang}}}" for lang in ("en", "fr")]
+    (recipes / "adapt.yaml").write_text(
+        f"kind: pretrain\nname: adapt\nadapt: {{encoder: {tiny_run}}}\ndata: {{texts: [{', '.join(texts)}]}}\n"
+        "train: {steps: 3, batch_tokens: 200, threads: 1}\n",
+        encoding="utf-8",
+    )
+    assert run("recipe", "check", recipes / "adapt.yaml").exit_code == 0
+    trained = run("pretrain", recipes / "adapt.yaml", "--out", recipes / "adapt", "--json")
+    assert trained.exit_code == 0, trained.output
+    folders = json.loads(trained.stdout)["adapters"]
+    assert set(folders) == {"en", "fr"}
+    task = f"""\
+kind: finetune
+model: {tiny_run}
+task:
+  train: [{{path: {recipes}/en.tsv, lang: en}}]
+  test: [{{path: {recipes}/en.tsv, lang: en}}, {{path: {recipes}/de.tsv, lang: de}}]
+tune: {{method: madx, epochs: 1, threads: 1, language_adapters: {{en: {folders["en"]}}}}}
+"""
+    (recipes / "madx.yaml").write_text(task, encoding="utf-8")
+    for policy, status in (("error", 1), ("none", 0)):
+        words = ("tune.without_adapter=" + policy, "--out", recipes / policy)
+        taught = run("finetune", recipes / "madx.yaml", *words)
+        assert taught.exit_code == 0, taught.output
+        measured = run("evaluate", recipes / policy)
+        assert measured.exit_code == status, measured.output
+        assert "without a language adapter: de (16 examples)" in measured.stdout or status
+        assert "no language adapter for de (16 examples)" in measured.stderr or not status
+
+
 def test_what_goes_wrong(recipes: Path, tmp_path: Path) -> None:
     # A recipe of the other verb, a task without files, and files that are checked.
     wrong = run("continual", recipes / "both.yaml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,7 +14,8 @@ from transformers import AutoModel
 
 from interlingua.errors import RecipeError, TrainingError
 from interlingua.evaluate.compare import compare, way_of
-from interlingua.models.checkpoint import save_checkpoint
+from interlingua.models.checkpoint import open_tokenizer, save_checkpoint
+from interlingua.models.language_adapters import with_language_adapters
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile, TaskRecipe, TuneRecipe
 from interlingua.transfer import open_tuned
 
@@ -59,6 +61,26 @@ def test_costs_and_scores(recipe: FinetuneRecipe, tmp_path: Path) -> None:
     assert [row.cost for row in again] == [frozen.cost, lora.cost, wide.cost]
     assert [row.cells for row in again] == [frozen.cells, lora.cells, wide.cells]
     assert (tmp_path / "out/lora/finetune.log").stat().st_mtime_ns == log
+
+
+def test_adapters_are_rows_too(recipe: FinetuneRecipe, tmp_path: Path) -> None:
+    """Numbers trained counted in the saved files; every language scored through its own adapter, one has none."""
+    folders = with_language_adapters(
+        tmp_path / "model", "model", ["en"], adapted=["en"], reduction=2, invertible=True, seed=0,
+        counts=np.ones(len(open_tokenizer(tmp_path / "model")), dtype=np.int64),
+    ).write(tmp_path / "languages")  # fmt: skip
+    tune = recipe.tune.model_copy(update={"language_adapters": folders, "without_adapter": "none"})
+    said: list[str] = []
+    rows = compare(
+        recipe.model_copy(update={"tune": tune, "seeds": (0,)}), dict(map(way_of, ("adapter", "madx"))),
+        tmp_path / "out", say=said.append,
+    )  # fmt: skip
+    for row in rows:
+        folder = tmp_path / "out" / row.way / "tuned" / "length" / "en" / "seed-0"
+        saved = [load_file(folder / file) for file in ("adapter.safetensors", "head.safetensors")]
+        assert row.cost.trained_parameters == sum(tensor.numel() for one in saved for tensor in one.values())
+        assert set(row.cells) == {"en", "de"}
+    assert any("without a language adapter: de (12 examples)" in line for line in said)
 
 
 def test_what_does_not_fit_is_refused(recipe: FinetuneRecipe, tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_controls_equal_their_definitions(tuned: list[Tuned], texts: list[TextEx
 def test_the_random_control_is_one_layer_all_of_it_taught(
     tuned: list[Tuned], texts: list[TextExample], hf_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the recipe freezes: one layer of the encoder's width, and no tensor of it is as transformers made it."""
+    """Whatever the recipe freezes or adds: one layer of the encoder's width, all of its tensors changed."""
     config = tiny_config("bert", vocabulary=len(hf_tokenizer), pad_token_id=hf_tokenizer.pad_token_id)
     encoder = Encoder("tiny", AutoModel.from_config(config).eval(), hf_tokenizer, max_length=100)
     english = [e for e in texts if e.lang == "en"]
@@ -111,7 +111,9 @@ def test_the_random_control_is_one_layer_all_of_it_taught(
         return taught[-1]
 
     monkeypatch.setattr(importlib.import_module("interlingua.transfer.tune"), "tune_once", noted)
-    recipe = TuneRecipe(epochs=1, batch_size=8, threads=1, freeze=1)
+    recipe = TuneRecipe(
+        epochs=1, batch_size=8, threads=1, freeze=1, method="madx", language_adapters={"en": Path("of another encoder")}
+    )
     scores = control_scores(tuned[0].task, english, texts, kinds=("random",), encoder=encoder, tune=recipe, seed=5)
     assert {(s.model, s.language) for s in scores} == {("random", lang) for lang in ("en", "de", "ja")}
     config.num_hidden_layers = 1

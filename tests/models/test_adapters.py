@@ -14,7 +14,6 @@ from tests.fixtures_models import ENCODERS, MASK, pack, random_texts, tiny_encod
 from interlingua.errors import LanguageError, RecipeError
 from interlingua.models.adapters import (
     TASK,
-    Coupling,
     Form,
     adapter_parameters,
     add_adapter,
@@ -24,6 +23,7 @@ from interlingua.models.adapters import (
     route,
 )
 from interlingua.models.attention import encode, encode_at
+from interlingua.models.bottleneck import Coupling
 from interlingua.models.precision import for_inference
 from interlingua.objectives.masking import Masking
 from interlingua.objectives.mlm import MaskedLM

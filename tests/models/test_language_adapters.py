@@ -93,6 +93,16 @@ def test_stopped_and_taken_up_again(adapt: Adapt, hf_tokenizer: Any, tmp_path: P
         assert all(torch.equal(value, ours[name]) for name, value in theirs.items())
 
 
+def test_languages_that_are_not_drawn_get_none(adapt: Adapt, hf_tokenizer: Any, tmp_path: Path) -> None:
+    """By weights and by phases; held-out text of the others is still measured."""
+    base = folder_of(AutoModel, hf_tokenizer, tmp_path / "base")
+    for name, more in (("weights", {"weights": {"fi": 1.0}}), ("phases", {"phases": [{"languages": ["fi"]}]})):
+        recipe = adapt(base)
+        data = recipe.data.model_dump(mode="json") | more
+        result = pretrain(adapt(base, data=data), tmp_path / name)
+        assert set(result.adapters) == {"fi"}
+
+
 def test_refused_recipes(adapt: Adapt, tmp_path: Path) -> None:
     """Other objectives, another vocabulary, a sharded network; each by the name of its key."""
     for changes, message in (
@@ -132,6 +142,6 @@ def test_bad_folders(adapt: Adapt, hf_tokenizer: Any, tmp_path: Path) -> None:
     (tmp_path / "thin" / "adapter.safetensors").write_bytes(b"no")
     with pytest.raises(CheckpointError, match="cannot be opened"):
         read_adapter(tmp_path / "thin", base=own, language="fi")
-    assert set(adapter_parameters(put_adapter(model, read_adapter(folder, base=own, language="fi"), "fi"))) == set(
-        tensors
-    )
+    assert set(
+        adapter_parameters(put_adapter(model, read_adapter(folder, base=own, language="fi"), "fi").modules)
+    ) == set(tensors)

@@ -2,7 +2,8 @@
 
 In: the modules of an adapter and the encoder it was made for. Out: a folder with two files, and the same back again.
 
-    adapter.json          form, the encoder's name and fingerprint, and for a language its tag
+    adapter.json          form, the norm that ends a layer (null: none does), the encoder's name and fingerprint, and
+                          for a language its tag
     adapter.safetensors   layers.N.down.weight [D/r, D], layers.N.down.bias, layers.N.up.weight [D, D/r],
                           layers.N.up.bias for every layer N that has one; invertible.F.* and invertible.G.* alike
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
-__all__ = ["FACTS", "SavedAdapter", "put_adapter", "read_adapter", "write_adapter"]
+__all__ = ["FACTS", "Placed", "SavedAdapter", "put_adapter", "read_adapter", "write_adapter"]
 
 FACTS = "adapter.json"
 _TENSORS = "adapter.safetensors"
@@ -52,37 +53,48 @@ class SavedAdapter:
     tensors: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Placed:
+    """An adapter in a network.
+
+    Attributes:
+        modules: as :func:`~interlingua.models.adapters.add_adapter` gave them.
+        form: its layers and widths.
+    """
+
+    modules: Mapping[str, nn.Module]
+    form: Form
+
+
 def write_adapter(
     folder: Path,
-    added: Mapping[str, nn.Module],
-    form: Form,
+    placed: Placed,
     model: PreTrainedModel,
     *,
     base: Mapping[str, str],
     language: str | None = None,
 ) -> None:
-    """Write an adapter into an existing folder.
+    """Write an adapter into a folder.
 
     Args:
-        folder: where to.
-        added: its modules, as :func:`~interlingua.models.adapters.add_adapter` gave them.
-        form: its layers and widths.
+        folder: where to; made if it is not there.
+        placed: the adapter.
         model: the network that it is in.
         base: ``name`` and ``fingerprint`` of the encoder.
         language: whose it is; None: a task's.
     """
     from safetensors.torch import save_file
 
-    end = architecture(model).layer_end
     facts = {
         "kind": "language" if language else "task",
         "language": language,
         "base": dict(base),
         "width": model.config.hidden_size,
-        "behind": end or "the layer",
-        **asdict(form),
+        "norm": architecture(model).layer_end or None,
+        **asdict(placed.form),
     }
-    tensors = {name: p.detach().cpu().contiguous() for name, p in adapter_parameters(added).items()}
+    tensors = {name: p.detach().cpu().contiguous() for name, p in adapter_parameters(placed.modules).items()}
+    folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / _TENSORS)
     (folder / FACTS).write_text(json.dumps(facts, indent=1, ensure_ascii=False), encoding="utf-8")
 
@@ -133,8 +145,8 @@ def read_adapter(folder: Path, *, base: Mapping[str, str], language: str | None 
     return SavedAdapter(folder, form, made_for, own, tensors)
 
 
-def put_adapter(model: PreTrainedModel, saved: SavedAdapter, name: str) -> dict[str, nn.Module]:
-    """Put a saved adapter into a network, in place; its modules, as :func:`~interlingua.models.adapters.add_adapter`.
+def put_adapter(model: PreTrainedModel, saved: SavedAdapter, name: str) -> Placed:
+    """Put a saved adapter into a network, in place.
 
     Raises:
         CheckpointError: tensors are missing, are too many, or have other shapes.
@@ -154,4 +166,4 @@ def put_adapter(model: PreTrainedModel, saved: SavedAdapter, name: str) -> dict[
                 raise CheckpointError(f"tensor {key!r} of shape {tuple(tensor.shape)}",
                                       expected=f"{tuple(parameter.shape)}", where=str(saved.folder))  # fmt: skip
             parameter.copy_(tensor)
-    return added
+    return Placed(added, saved.form)

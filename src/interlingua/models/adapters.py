@@ -1,22 +1,18 @@
-"""Bottleneck adapters in the layers of a network, and invertible ones at its embeddings.
+"""Adapters of languages and tasks in a network, and the way of every token through them.
 
-In: a network of ``transformers`` whose weights stay as they are. Out: the same network with small modules hooked in.
-With N the norm that ends a layer (the identity in classes whose layers end in a plain sum) and z what goes into it, the
-layer's output N(z) becomes, for the language's adapter first and the task's behind it (MAD-X, Pfeiffer et al. 2020,
-arXiv 2005.00052, equations 2 and 3; Houlsby et al. 2019, arXiv 1902.00751)
+In: a network of ``transformers`` whose weights stay as they are. Out: the same network with small modules
+(:mod:`interlingua.models.bottleneck`) hooked in. With N the norm that ends a layer (the identity in classes whose
+layers end in a plain sum) and z what goes into it, the layer's output N(z) becomes, for the language's adapter first
+and the task's behind it (MAD-X, Pfeiffer et al. 2020, arXiv 2005.00052)
 
     z <- z + up(activation(down(N(z))))        and at the end N(z)
 
-and the embeddings pass through a coupling (NICE, Dinh et al. 2015, arXiv 1410.8516; MAD-X, equations 5 and 6), whose
-inverse stands before the output table:
+and the embeddings pass through a coupling, whose inverse stands before the output table. Decisions: every token goes
+through the adapter of its own language, which the batch says, so rows may mix languages; new adapters change nothing.
+Price: a language present in a batch costs two indexings a layer; classes whose layers share weights, or have no single
+end, take no adapters.
 
-    a, b <- halves;  a <- a + F(b);  b <- b + G(a)
-
-Decisions: ``up`` begins at 0, so a new adapter changes nothing; every token goes through the adapter of its own
-language, which the batch says, so rows may mix languages. Price: a language present in a batch costs two indexings a
-layer; classes whose layers share weights, or have no single end, take no adapters.
-
-Shape suffixes: D width, E width of the embeddings, N tokens.
+Shape suffixes: E width of the embeddings, N tokens.
 """
 
 from __future__ import annotations
@@ -30,6 +26,7 @@ from torch import Tensor, nn
 
 from interlingua.errors import LanguageError, RecipeError
 from interlingua.models.architectures import ARCHITECTURES, architecture
+from interlingua.models.bottleneck import Bottleneck, Coupling
 from interlingua.models.pooling import added_layer
 from interlingua.models.separate import spoken, spoken_in
 
@@ -38,8 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TASK",
-    "Bottleneck",
-    "Coupling",
     "Form",
     "Routing",
     "adapter_parameters",
@@ -52,7 +47,6 @@ __all__ = [
 
 #: The name of the adapter that all languages share; those of languages go by their tags.
 TASK = "task"
-_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 @dataclass(frozen=True)
@@ -83,60 +77,6 @@ class Routing:
 
     languages: tuple[str, ...] = ()
     missing: Literal["error", "none"] = "error"
-
-
-class Bottleneck(nn.Module):
-    """What an adapter adds: up(activation(down(states))).
-
-    Args:
-        width: D_in of the states.
-        reduction: D_in divided by the width between the two maps (1 at least).
-        activation: ``relu`` or ``gelu``.
-        out: width of the result, if not D_in.
-    """
-
-    def __init__(self, width: int, reduction: int, activation: str = "relu", *, out: int | None = None) -> None:
-        super().__init__()
-        inner = max(1, width // reduction)
-        self.down = nn.Linear(width, inner)
-        self.activation = _ACTIVATIONS[activation]()
-        self.up = nn.Linear(inner, out or width)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
-
-    def forward(self, states: Tensor) -> Tensor:
-        """The change of the states."""
-        changed: Tensor = self.up(self.activation(self.down(states)))
-        return changed
-
-
-class Coupling(nn.Module):
-    """An invertible map of the embeddings, by two additive couplings.
-
-    Args:
-        width: E.
-        reduction: of F and G, bottlenecks between the halves.
-        activation: theirs.
-    """
-
-    def __init__(self, width: int, reduction: int, activation: str = "relu") -> None:
-        super().__init__()
-        self.left = width // 2
-        rest = width - self.left
-        self.F = Bottleneck(rest, reduction, activation, out=self.left)
-        self.G = Bottleneck(self.left, reduction, activation, out=rest)
-
-    def forward(self, states: Tensor) -> Tensor:
-        """Through the map."""
-        a, b = states[..., : self.left], states[..., self.left :]
-        a = a + self.F(b)
-        return torch.cat([a, b + self.G(a)], dim=-1)
-
-    def inverse(self, states: Tensor) -> Tensor:
-        """And back."""
-        a, b = states[..., : self.left], states[..., self.left :]
-        b = b - self.G(a)
-        return torch.cat([a - self.F(b), b], dim=-1)
 
 
 class _Place(nn.Module):

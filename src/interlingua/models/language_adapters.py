@@ -8,7 +8,7 @@ through two of them. Price: such a head is shared by the languages of a run, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from interlingua.models.adapter_folder import write_adapter
+from interlingua.models.adapter_folder import Placed, write_adapter
 from interlingua.models.adapters import Form, add_adapter, layers_of, route
 from interlingua.models.checkpoint import fingerprint, open_checkpoint
 from interlingua.run import atomic_folder
@@ -34,24 +34,22 @@ class LanguageAdapters:
 
     Attributes:
         model: a masked language model; what learns of it is the adapters, and a head that is new.
-        added: modules by language.
-        form: of each adapter.
+        languages: the adapters, by tag.
         base: name and fingerprint of the encoder.
         new_head: whether the LM head is new.
     """
 
     model: PreTrainedModel
-    added: dict[str, dict[str, nn.Module]]
-    form: Form
+    languages: dict[str, Placed]
     base: dict[str, str]
     new_head: bool
 
     def write(self, folder: Path) -> dict[str, Path]:
         """Write ``FOLDER/LANG`` for every language; these folders."""
         found = {}
-        for lang, modules in self.added.items():
+        for lang, placed in self.languages.items():
             with atomic_folder(folder / lang) as temporary:
-                write_adapter(temporary, modules, self.form, self.model, base=self.base, language=lang)
+                write_adapter(temporary, placed, self.model, base=self.base, language=lang)
             found[lang] = folder / lang
         return found
 
@@ -61,17 +59,19 @@ def with_language_adapters(
     name: str,
     languages: Sequence[str],
     *,
+    adapted: Collection[str],
     reduction: int,
     invertible: bool,
     seed: int,
     counts: NDArray[np.int64],
 ) -> LanguageAdapters:
-    """Open an encoder and put a new adapter into it for every language.
+    """Open an encoder and put new adapters into it.
 
     Args:
         folder: of the encoder.
         name: what it was asked for by.
         languages: canonical tags, in stream order.
+        adapted: those that get an adapter; texts of others go without.
         reduction: the width divided by that of the bottlenecks.
         invertible: whether there are couplings at the embeddings.
         seed: of what is new.
@@ -93,13 +93,13 @@ def with_language_adapters(
         new = _new_parameters(model, _saved_names(folder))
         form = Form(tuple(range(len(layers_of(model)))), reduction, invertible=invertible)
         model.requires_grad_(False)
-        added = {lang: add_adapter(model, lang, form) for lang in languages}
+        placed = {lang: Placed(add_adapter(model, lang, form), form) for lang in languages if lang in adapted}
     for parameter in new:
         parameter.requires_grad_(True)
     if new:
         set_output_prior(model, np.pad(counts, (0, model.config.vocab_size - len(counts))))
-    route(model, languages=languages, missing="error")
-    return LanguageAdapters(model, added, form, base, bool(new))
+    route(model, languages=languages, missing="none")
+    return LanguageAdapters(model, placed, base, bool(new))
 
 
 def _saved_names(folder: Path) -> set[str]:

@@ -6,6 +6,7 @@ In: a network with a fresh head, and a recipe's ``adapter`` or ``madx``. Out: th
     seed-N/                    configuration and tokenizer of the whole network
            adapter.*           the task's adapter
            head.safetensors    what is new with the task, by the names that transformers has
+           routing.json        what becomes of a language without an adapter (madx)
            languages/LANG/     adapters of languages (madx); one that is added here is used from then on
 
 Decisions: the encoder stays as it is; every token goes through the adapter of its own language, and a language without
@@ -16,20 +17,18 @@ seed has a copy of every language's adapter.
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from interlingua.errors import CheckpointError, LanguageError, RecipeError
-from interlingua.models.adapter_folder import SavedAdapter, put_adapter, read_adapter, write_adapter
+from interlingua.models.adapter_folder import Placed, put_adapter, read_adapter, write_adapter
 from interlingua.models.adapters import TASK, Form, add_adapter, layers_of, route
 from interlingua.recipe_transfer import TuneRecipe
 
 if TYPE_CHECKING:
-    from torch import nn
     from transformers import PreTrainedModel
 
     from interlingua.models.encoder import Encoder
@@ -48,19 +47,17 @@ class Bottlenecks:
     """The adapters of a network.
 
     Attributes:
-        task: modules of the task's adapter.
-        form: its layers and widths.
+        task: the task's.
         base: name and fingerprint of the encoder.
         head: names of the parameters that are new with the task.
         languages: adapters of languages (madx); None where the method uses none.
         missing: what becomes of a language without one.
     """
 
-    task: Mapping[str, nn.Module]
-    form: Form
+    task: Placed
     base: Mapping[str, str]
     head: tuple[str, ...]
-    languages: Mapping[str, SavedAdapter] | None = None
+    languages: Mapping[str, Placed] | None = None
     missing: Literal["error", "none"] = "error"
 
     def check(self, examples: Iterable[Example]) -> list[str]:
@@ -109,52 +106,47 @@ def adapted_by(
         raise RecipeError(f"tune.method = {recipe.method!r} with tune.freeze = {recipe.freeze!r}",
                           expected="layers that are not frozen", where="tune.freeze")  # fmt: skip
     base = {"name": encoder.name, "fingerprint": fingerprint(encoder.model)}
-    languages = None
-    if recipe.method == "madx":
-        if not recipe.language_adapters:
-            raise RecipeError(
-                "tune.method = 'madx' without language adapters",
-                expected="tune.language_adapters: {en: FOLDER, ...}, the source's and those of the test languages",
-                where="tune.language_adapters",
-                next_step="tune.method=adapter needs none",
-            )
-        languages = {
-            tag: read_adapter(folder, base=base, language=tag) for tag, folder in recipe.language_adapters.items()
-        }
+    if recipe.method == "madx" and not recipe.language_adapters:
+        raise RecipeError(
+            "tune.method = 'madx' without language adapters",
+            expected="tune.language_adapters: {en: FOLDER, ...}, the source's and those of the test languages",
+            where="tune.language_adapters",
+            next_step="tune.method=adapter needs none",
+        )
     names = tuple(n for n, _ in model.named_parameters() if n.startswith(tuple(f"{module}." for module in head)))
     learns = {n for n in names if model.get_parameter(n).requires_grad}
-    _put_languages(model, languages)
+    languages = _put_languages(model, recipe.language_adapters, base) if recipe.method == "madx" else None
     model.requires_grad_(False)
     form = Form(layers, recipe.reduction)
-    added = add_adapter(model, TASK, form)
+    task = Placed(add_adapter(model, TASK, form), form)
     for name in learns:
         model.get_parameter(name).requires_grad_(True)
-    found = Bottlenecks(added, form, base, names, languages, recipe.without_adapter)
-    _route(model, found)
-    return found
+    return _routed(model, Bottlenecks(task, base, names, languages, recipe.without_adapter))
 
 
-def _put_languages(model: PreTrainedModel, languages: Mapping[str, SavedAdapter] | None) -> None:
-    for tag, saved in (languages or {}).items():
-        put_adapter(model, saved, tag)
+def _put_languages(model: PreTrainedModel, folders: Mapping[str, Path], base: Mapping[str, str]) -> dict[str, Placed]:
+    return {
+        tag: put_adapter(model, read_adapter(folder, base=base, language=tag), tag) for tag, folder in folders.items()
+    }
 
 
-def _route(model: PreTrainedModel, adapters: Bottlenecks) -> None:
+def _routed(model: PreTrainedModel, adapters: Bottlenecks) -> Bottlenecks:
     if adapters.languages is not None:
         route(model, languages=tuple(adapters.languages), missing=adapters.missing)
+    return adapters
 
 
 def write_bottlenecks(folder: Path, model: PreTrainedModel, adapters: Bottlenecks) -> None:
     """Write what was learnt, with copies of the languages' adapters, into an existing folder."""
     from safetensors.torch import save_file
 
-    write_adapter(folder, adapters.task, adapters.form, model, base=adapters.base)
+    write_adapter(folder, adapters.task, model, base=adapters.base)
     parameters = dict(model.named_parameters())
     save_file({name: parameters[name].detach().cpu().contiguous() for name in adapters.head}, folder / HEAD)
     if adapters.languages is not None:
         (folder / _ROUTING).write_text(json.dumps({"without_adapter": adapters.missing}), encoding="utf-8")
-        for tag, saved in adapters.languages.items():
-            shutil.copytree(saved.folder, folder / "languages" / tag)
+        for tag, placed in adapters.languages.items():
+            write_adapter(folder / "languages" / tag, placed, model, base=adapters.base, language=tag)
 
 
 def opened(model: PreTrainedModel, folder: Path, base: Mapping[str, str]) -> Bottlenecks:
@@ -167,14 +159,6 @@ def opened(model: PreTrainedModel, folder: Path, base: Mapping[str, str]) -> Bot
     from safetensors.torch import load_file
 
     saved = read_adapter(folder, base=base)
-    languages = None
-    missing: Literal["error", "none"] = "error"
-    if (folder / _ROUTING).is_file():
-        missing = json.loads((folder / _ROUTING).read_text(encoding="utf-8"))["without_adapter"]
-        languages = {
-            path.name: read_adapter(path, base=base, language=path.name)
-            for path in sorted((folder / "languages").iterdir())
-        }
     parameters = dict(model.named_parameters())
     head = load_file(folder / HEAD)
     with torch.no_grad():
@@ -183,9 +167,12 @@ def opened(model: PreTrainedModel, folder: Path, base: Mapping[str, str]) -> Bot
                 raise CheckpointError(f"tensor {name!r} of shape {tuple(tensor.shape)}",
                                       expected="the head of this network", where=str(folder / HEAD))  # fmt: skip
             parameters[name].copy_(tensor)
-    _put_languages(model, languages)
+    languages = None
+    missing: Literal["error", "none"] = "error"
+    if (folder / _ROUTING).is_file():
+        missing = json.loads((folder / _ROUTING).read_text(encoding="utf-8"))["without_adapter"]
+        folders = {path.name: path for path in sorted((folder / "languages").iterdir())}
+        languages = _put_languages(model, folders, base)
+    task = put_adapter(model, saved, TASK)
     model.requires_grad_(False)
-    found = Bottlenecks(put_adapter(model, saved, TASK), saved.form, base, tuple(head))
-    found = replace(found, languages=languages, missing=missing)
-    _route(model, found)
-    return found
+    return _routed(model, Bottlenecks(task, base, tuple(head), languages, missing))

@@ -293,6 +293,8 @@ def _save(
     """Keep what the next step needs, or after the last one the networks."""
     from safetensors.torch import save_file
 
+    for headed, grown in zip(state.heads, state.grown, strict=False):
+        Grown.put(headed.model, grown.last)  # scoring left that of any step
     networks = [
         headed.tuned(seed, state.selection, state.grown[number] if state.grown else None)
         for number, headed in enumerate(state.heads)

@@ -49,20 +49,25 @@ class Grown:
         learnt = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
         self.steps.append(Learnt(name, tuple(langs), learnt))
 
+    @property
+    def last(self) -> Learnt | None:
+        """What the last step left, if there was one."""
+        return self.steps[-1] if self.steps else None
+
     def named(self, name: str) -> Learnt | None:
         """What a step left, or if it was not taught the last one of all."""
-        found = [step for step in self.steps if step.name == name] or self.steps
-        return found[-1] if found else None
+        return next((step for step in self.steps if step.name == name), self.last)
 
-    def of_language(self, lang: str) -> Learnt:
+    def of_language(self, lang: str) -> Learnt | None:
         """What the last step left that taught a language, or if none did the last one of all."""
-        return [*self.steps, *(step for step in self.steps if lang in step.langs)][-1]
+        return next((step for step in reversed(self.steps) if lang in step.langs), self.last)
 
     def notes(self, langs: Collection[str]) -> list[str]:
         """A line on languages that no step taught."""
         taught = {lang for step in self.steps for lang in step.langs}
         others = ", ".join(lang for lang in langs if lang not in taught)
-        return [f"not taught, scored with the adapter of {self.steps[-1].name}: {others}"] if others else []
+        by = f"with the adapter of {self.last.name}" if self.last else "as the stream began, with nothing taught"
+        return [f"not taught, scored {by}: {others}"] if others else []
 
     @staticmethod
     def put(model: PreTrainedModel, step: Learnt | None) -> None:
@@ -74,7 +79,7 @@ class Grown:
                 model.get_parameter(name).copy_(tensor)
 
     def write(self, folder: Path, model: PreTrainedModel, adapters: Bottlenecks) -> list[dict[str, Any]]:
-        """Write ``steps/1``, ... as adapter folders; what :meth:`read` wants beside them. The last is left in place."""
+        """Write ``steps/1``, ... as adapter folders, in order; what :meth:`read` wants beside them."""
         for number, step in enumerate(self.steps, 1):
             (folder / "steps" / str(number)).mkdir(parents=True)
             self.put(model, step)
@@ -92,7 +97,7 @@ class Grown:
         from interlingua.models.adapters import adapter_parameters
 
         names = {id(p): name for name, p in model.named_parameters()}
-        places = {file: names[id(p)] for file, p in adapter_parameters(adapters.task).items()}
+        places = {file: names[id(p)] for file, p in adapter_parameters(adapters.task.modules).items()}
         found = cls()
         for number, one in enumerate(facts, 1):
             own = folder / "steps" / str(number)

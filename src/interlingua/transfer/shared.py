@@ -123,10 +123,14 @@ def new_heads(encoder: Encoder, tasks: Sequence[Task], recipe: TuneRecipe, *, se
         recipe: what is frozen, and dropout.
         seed: of the heads.
     """
+    import torch
+
     found: list[Headed] = []
     for task in tasks:
         model, tokenizer = new_head(encoder, task, seed=seed)
-        found.append(_ready(model, tokenizer, task, recipe, encoder, found))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # added weights begin at random
+            found.append(_ready(model, tokenizer, task, recipe, encoder, found))
         share_frozen(model, encoder.model)
     return _as_deep(found)
 
