@@ -16,14 +16,15 @@ ROOT = Path(importlib.util.find_spec("interlingua").origin).parent
 
 #: Floors of the design: a module imports from its own floor and those below it.
 FLOORS = {
-    "errors": 0, "languages": 0, "batch": 0, "recipe": 0, "recipe_file": 0, "recipe_corpus": 0,
+    "errors": 0, "languages": 0, "batch": 0, "recipe": 0, "recipe_base": 0, "recipe_file": 0, "recipe_corpus": 0,
+    "recipe_objectives": 0,
     "recipe_continual": 0, "recipe_multitask": 0, "recipe_suite": 0, "recipe_transfer": 0, "recipe_translate": 0,
     "run": 0, "data": 0, "scores": 0,
     "text": 1,
     "vocab": 2, "models": 2,
     "shards": 3, "objectives": 3, "probe": 3, "corpus": 3,
     "train": 4, "tasks": 4, "prepare": 4,
-    "pretrain": 5, "transfer": 5, "translate": 5,
+    "pretrain": 5, "pretrain_check": 5, "transfer": 5, "translate": 5,
     "evaluate": 6,
     "report": 7, "export": 7,
     "compress": 8, "serve": 8, "studies": 8, "tour": 8, "doctor": 8, "bench": 8,

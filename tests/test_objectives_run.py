@@ -15,7 +15,8 @@ import transformers
 from interlingua.errors import RecipeError
 from interlingua.models.build import HEADS
 from interlingua.objectives.build import common_head
-from interlingua.pretrain import check_pretrain, pretrain
+from interlingua.pretrain import pretrain
+from interlingua.pretrain_check import check_pretrain
 from interlingua.recipe import PretrainRecipe
 from interlingua.recipe_file import load_recipe
 

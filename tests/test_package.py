@@ -26,7 +26,7 @@ def test_functions_are_not_hidden_by_their_modules() -> None:
     # Three public functions share a name with a module; whatever is imported first, the function is what one gets.
     code = (
         "import interlingua.pretrain, interlingua.evaluate, interlingua.languages, interlingua.transfer.finetune;"
-        "from interlingua.pretrain import check_pretrain;"
+        "from interlingua.pretrain import PretrainResult;"
         "import interlingua as i; print(*(type(getattr(i, n)).__name__ for n in "
         "('pretrain', 'evaluate', 'finetune', 'language', 'languages', 'errors')))"
     )

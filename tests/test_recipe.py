@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from interlingua.recipe import ContrastRecipe, PretrainRecipe, Recipe, TLMRecipe
+from interlingua.recipe import PretrainRecipe
+from interlingua.recipe_base import Recipe
+from interlingua.recipe_objectives import ContrastRecipe, TLMRecipe
 from interlingua.recipe_transfer import FinetuneRecipe
 
 

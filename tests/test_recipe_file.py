@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interlingua.errors import LanguageError, RecipeError
-from interlingua.recipe import ContrastRecipe, MLMRecipe, ModelRecipe, PretrainRecipe, TLMRecipe, TrainRecipe
+from interlingua.recipe import ModelRecipe, PretrainRecipe, TrainRecipe
 from interlingua.recipe_file import bundled_recipes, load_recipe, recipe_kind, show_recipe, to_yaml
+from interlingua.recipe_objectives import ContrastRecipe, MLMRecipe, TLMRecipe
 from interlingua.recipe_transfer import FinetuneRecipe
 
 FULL = """

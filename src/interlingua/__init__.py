@@ -19,16 +19,14 @@ if TYPE_CHECKING:
     from interlingua.models.encoder import load
     from interlingua.pretrain import pretrain
     from interlingua.recipe import (
-        ContrastRecipe,
         DataRecipe,
-        MLMRecipe,
         ModelRecipe,
         PretrainRecipe,
-        TLMRecipe,
         TrainRecipe,
         VocabRecipe,
     )
     from interlingua.recipe_file import load_recipe
+    from interlingua.recipe_objectives import ContrastRecipe, MLMRecipe, TLMRecipe
     from interlingua.recipe_transfer import FinetuneRecipe, TaskRecipe, TuneRecipe
     from interlingua.transfer.finetune import finetune
 
@@ -65,6 +63,7 @@ _HOMES = {
     "load_recipe": "interlingua.recipe_file",
     "pretrain": "interlingua.pretrain",
     **{name: "interlingua.recipe" for name in __all__ if name.endswith("Recipe")},
+    **dict.fromkeys(("ContrastRecipe", "MLMRecipe", "TLMRecipe"), "interlingua.recipe_objectives"),
     **dict.fromkeys(("FinetuneRecipe", "TaskRecipe", "TuneRecipe"), "interlingua.recipe_transfer"),
 }
 _MODULES = ("errors", "languages")

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 
 from interlingua.languages import canonical
-from interlingua.recipe import Positive, Recipe, Share
+from interlingua.recipe_base import Positive, Recipe, Share
 
 __all__ = [
     "CleanRecipe",

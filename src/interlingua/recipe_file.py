@@ -20,7 +20,8 @@ import yaml
 from pydantic import ValidationError
 
 from interlingua.errors import RecipeError, nearest
-from interlingua.recipe import PretrainRecipe, Recipe
+from interlingua.recipe import PretrainRecipe
+from interlingua.recipe_base import Recipe
 from interlingua.recipe_continual import ContinualRecipe
 from interlingua.recipe_corpus import CorpusRecipe
 from interlingua.recipe_multitask import MultitaskRecipe

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from interlingua.recipe import Recipe
+from interlingua.recipe_base import Recipe
 from interlingua.recipe_transfer import TaskRecipe, TuneRecipe
 
 __all__ = ["MixRecipe", "MultitaskRecipe"]

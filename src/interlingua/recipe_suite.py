@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from interlingua.languages import canonical
-from interlingua.recipe import Recipe
+from interlingua.recipe_base import Recipe
 from interlingua.recipe_transfer import TaskRecipe, TuneRecipe
 
 __all__ = ["RetrieveRecipe", "SuiteEntry", "SuiteRecipe"]

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from interlingua.languages import canonical
-from interlingua.recipe import PairSource, Positive, Recipe, Share, TextSource, TrainRecipe
+from interlingua.recipe import PairSource, TextSource, TrainRecipe
+from interlingua.recipe_base import Positive, Recipe, Share
 
 __all__ = [
     "BackTranslateRecipe",

@@ -17,7 +17,8 @@ from tests.fixtures_cli import command, run
 
 from interlingua.cli.app import app
 from interlingua.cli.keys import recipe_keys
-from interlingua.recipe import PretrainRecipe, Recipe
+from interlingua.recipe import PretrainRecipe
+from interlingua.recipe_base import Recipe
 from interlingua.recipe_continual import ContinualRecipe
 from interlingua.recipe_file import bundled_recipes, load_recipe, recipe_kind
 from interlingua.recipe_transfer import FinetuneRecipe

@@ -13,7 +13,7 @@ from tests.fixtures_cli import VERSES, run
 from interlingua.errors import DataError, ShardError
 from interlingua.models.checkpoint import open_tokenizer
 from interlingua.objectives.build import build_mixture
-from interlingua.recipe import ContrastRecipe, MLMRecipe, TLMRecipe
+from interlingua.recipe_objectives import ContrastRecipe, MLMRecipe, TLMRecipe
 from interlingua.shards.inspect import find_vocabulary, inspect_rows, split_folder
 from interlingua.shards.read import ShardSet
 from interlingua.shards.stream import Stream

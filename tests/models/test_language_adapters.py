@@ -18,7 +18,8 @@ from interlingua.errors import CheckpointError, RecipeError
 from interlingua.models.adapter_folder import put_adapter, read_adapter
 from interlingua.models.adapters import Form, adapter_parameters
 from interlingua.models.checkpoint import fingerprint, open_checkpoint, save_checkpoint
-from interlingua.pretrain import check_pretrain, pretrain
+from interlingua.pretrain import pretrain
+from interlingua.pretrain_check import check_pretrain
 from interlingua.recipe import PretrainRecipe
 from interlingua.recipe_file import load_recipe
 

@@ -11,7 +11,7 @@ from interlingua.objectives.contrast import TranslationRanking
 from interlingua.objectives.mix import Mixture
 from interlingua.objectives.mlm import MaskedLM, TranslationLM
 from interlingua.objectives.units import Words
-from interlingua.recipe import ContrastRecipe, MLMRecipe, TLMRecipe
+from interlingua.recipe_objectives import ContrastRecipe, MLMRecipe, TLMRecipe
 
 
 def test_sampling_follows_the_weights():

@@ -15,7 +15,7 @@ from interlingua.objectives.build import build_mixture
 from interlingua.objectives.masking import Masking, RateSchedule
 from interlingua.objectives.replacing import LanguageVocabulary, cross_lingual_neighbours, read_neighbours
 from interlingua.objectives.units import Phrases, Spans, Tokens, Words
-from interlingua.recipe import MLMRecipe, SpanBoundaryRecipe, TLMRecipe
+from interlingua.recipe_objectives import MLMRecipe, SpanBoundaryRecipe, TLMRecipe
 from interlingua.shards.read import ShardSet
 
 MASK = 4

@@ -13,7 +13,8 @@ import pytest
 from tests.fixtures_cli import run as cli
 
 from interlingua.errors import RunError
-from interlingua.pretrain import check_pretrain, pretrain
+from interlingua.pretrain import pretrain
+from interlingua.pretrain_check import check_pretrain
 from interlingua.recipe import PretrainRecipe
 from interlingua.recipe_file import load_recipe
 from interlingua.scores import Score, append_scores, read_scores

@@ -17,7 +17,7 @@ __all__ = ["ContinualVerb", "CorpusVerb", "FinetuneVerb", "PretrainVerb", "Trans
 
 def _sections(annotation: Any) -> list[Any]:
     """Recipe classes inside a type: one for a section, several for a list of objectives."""
-    from interlingua.recipe import Recipe
+    from interlingua.recipe_base import Recipe
 
     if isinstance(annotation, type) and issubclass(annotation, Recipe):
         return [annotation]

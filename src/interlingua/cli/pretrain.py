@@ -67,8 +67,8 @@ def pretrain(
     """
     from interlingua.cli.launch import launch
     from interlingua.cli.progress import Stages
-    from interlingua.pretrain import check_pretrain
     from interlingua.pretrain import pretrain as run
+    from interlingua.pretrain_check import check_pretrain
     from interlingua.recipe import PretrainRecipe
     from interlingua.recipe_file import load_recipe
 

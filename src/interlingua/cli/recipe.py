@@ -13,7 +13,8 @@ from interlingua.cli.console import JSON, Answer, Debug, Overrides, RecipeName, 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from interlingua.recipe import PretrainRecipe, Recipe
+    from interlingua.recipe import PretrainRecipe
+    from interlingua.recipe_base import Recipe
     from interlingua.recipe_transfer import TaskRecipe
 
 __all__ = ["app"]
@@ -64,7 +65,7 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     from interlingua.data import resolve
     from interlingua.errors import RecipeError
     from interlingua.prepare.plan import make_plan
-    from interlingua.pretrain import check_pretrain
+    from interlingua.pretrain_check import check_pretrain
     from interlingua.recipe import PretrainRecipe
     from interlingua.recipe_corpus import CorpusRecipe
     from interlingua.recipe_transfer import FinetuneRecipe

@@ -12,7 +12,7 @@ from interlingua.cli.console import JSON, Answer, Debug, Overrides, RecipeName, 
 from interlingua.cli.keys import PretrainVerb
 
 if TYPE_CHECKING:
-    from interlingua.recipe import ObjectiveRecipe
+    from interlingua.recipe_objectives import ObjectiveRecipe
     from interlingua.shards.inspect import Piece, ShownRow
     from interlingua.shards.read import ShardSet
 
@@ -120,15 +120,15 @@ def inspect(
 def _objective(section: str) -> ObjectiveRecipe:
     """An objective as a recipe has it; those that add networks of their own to masked LM are shown as masked LM."""
     from interlingua.errors import RecipeError
-    from interlingua.recipe import (
+    from interlingua.recipe import PretrainRecipe
+    from interlingua.recipe_file import load_recipe
+    from interlingua.recipe_objectives import (
         DenoiseRecipe,
         MaskingRecipe,
         MLMRecipe,
-        PretrainRecipe,
         RTDRecipe,
         SpanBoundaryRecipe,
     )
-    from interlingua.recipe_file import load_recipe
 
     word = section if section.startswith("{") else f"{{type: {section}}}"
     asked = load_recipe({}, PretrainRecipe, [f"objectives=[{word}]"]).objectives[0]

@@ -52,12 +52,12 @@ from interlingua.objectives.units import (
     inverse_frequency,
     ngram_lengths,
 )
-from interlingua.recipe import (
+from interlingua.recipe import LexiconSource
+from interlingua.recipe_objectives import (
     AlignRecipe,
     CLMRecipe,
     ContrastRecipe,
     DenoiseRecipe,
-    LexiconSource,
     MaskingRecipe,
     NoiseRecipe,
     NSPRecipe,

@@ -257,7 +257,7 @@ def _bits(checkpoint: Path, recipe: PretrainRecipe, languages: Sequence[str]) ->
 
     from interlingua.models.checkpoint import open_tokenizer
     from interlingua.objectives.build import build_mixture
-    from interlingua.recipe import MLMRecipe
+    from interlingua.recipe_objectives import MLMRecipe
     from interlingua.shards.read import ShardSet
     from interlingua.shards.stream import Stream
     from interlingua.train.dist import Spread

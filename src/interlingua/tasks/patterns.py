@@ -23,7 +23,7 @@ from pydantic import Field
 from interlingua.data import resolve
 from interlingua.errors import DataError, LabelError, RecipeError, VocabularyError
 from interlingua.languages import canonical
-from interlingua.recipe import Recipe
+from interlingua.recipe_base import Recipe
 from interlingua.recipe_file import load_recipe
 
 if TYPE_CHECKING:
