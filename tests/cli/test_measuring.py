@@ -62,6 +62,11 @@ def test_evaluate(tuned: Path) -> None:
         assert set(row["controls"]) == {"majority", "tfidf", "random"}
         assert row["controls"]["majority"] == 0.5
     assert {row["language"] for row in document["rows"]["tuned+shift"]} == {"en", "de"}
+    steered = run("evaluate", tuned / "run", "--steer", "0,1", "--out", tuned / "steered.jsonl")
+    assert steered.exit_code == 0, steered.output
+    assert "lowest mean entropy of the classes predicted in the target languages" in " ".join(steered.stdout.split())
+    assert {s.model for s in read_scores(tuned / "steered.jsonl")} == {"tuned", "tuned+steer@0", "tuned+steer@1"}
+    assert run("evaluate", tuned / "run", "--steer", "all").exit_code == 2
 
 
 def test_evaluate_other_files_and_one_seed(tuned: Path) -> None:

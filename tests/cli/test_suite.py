@@ -83,3 +83,23 @@ def test_nothing_to_evaluate_is_said(suite: Path) -> None:
     wrong = run("evaluate", "--suite", "topics")
     assert wrong.exit_code == 1
     assert "kind 'finetune'" in wrong.stderr
+
+
+def test_texts_in_two_languages_have_rows(suite: Path) -> None:
+    """Questions and passages of different files: shown, and in the mean only where there is no language alone."""
+    crossed = "{path: qa.en.jsonl, lang: en, path_pair: qa.de.jsonl, lang_pair: de}"
+    text = (suite / "suite.yaml").read_text(encoding="utf-8")
+    head, _, tests = text.partition("test: [")
+    for name, files in (("alone", crossed), ("both", "{path: qa.de.jsonl, lang: de}, " + crossed)):
+        own = head + "test: [" + files + tests[tests.index("]") :]
+        (suite / f"{name}.yaml").write_text(own, encoding="utf-8")
+        result = run("evaluate", "--suite", suite / f"{name}.yaml", "seeds=[0]", "--out", suite / name)
+        assert result.exit_code == 0, result.stderr
+        lines = {line.split()[0]: line.split() for line in result.stdout.splitlines() if line.strip()}
+        value = next(s.value for s in read_scores(suite / name / "scores.jsonl")
+                     if s.metric == "f1" and s.language == "en/de")  # fmt: skip
+        assert lines["en/de"][1] == f"{value:.3f}"
+        alone = [line for line in result.stdout.splitlines() if line.split()[:4] == ["mean", "of", "one", "language"]]
+        assert len(alone) == (name == "both")
+        if name == "alone":
+            assert lines["mean"][1] == f"{value:.3f}"

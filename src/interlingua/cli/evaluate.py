@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from interlingua.cli.console import JSON, Answer, Debug, Verb
 
 if TYPE_CHECKING:
+    from interlingua.evaluate.steer import Steered
     from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile
     from interlingua.scores import Score
     from interlingua.tasks import Example
@@ -43,6 +44,14 @@ def evaluate(
     shift: Annotated[
         bool, typer.Option("--shift", help="Also with each language's mean moved onto the source's (no labels used).")
     ] = False,
+    steer: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|LAYER,...",
+            help="Also with the states of every language moved onto the source's at a layer: these, or all; the one "
+            "with the surest predictions is shown (no labels used).",
+        ),
+    ] = "",
     controls: Annotated[
         str,
         typer.Option(metavar="NAME,...", help="Controls to measure beside: majority (or mean), tfidf, random."),
@@ -73,7 +82,7 @@ def evaluate(
     Example:
     interlingua finetune topics
     interlingua evaluate runs/topics --shift --controls majority,tfidf
-    interlingua evaluate runs/topics --languages de,sw,hi
+    interlingua evaluate runs/topics --languages de,sw,hi --steer auto
     interlingua evaluate --suite xtreme-like root=data --entries topics
     """
     from interlingua.errors import RecipeError
@@ -92,7 +101,8 @@ def evaluate(
         )
     if not runs:
         raise RecipeError("nothing to evaluate", expected="run folders of `finetune`, or --suite RECIPE", where="RUN")
-    return _evaluate([Path(run) for run in runs], recipe, test, languages, shift, controls, source, out, predictions)
+    folders = [Path(run) for run in runs]
+    return _evaluate(folders, recipe, test, languages, shift, steer, controls, source, out, predictions)
 
 
 def _words(option: str) -> list[str]:
@@ -105,6 +115,7 @@ def _evaluate(
     test: list[str] | None,
     languages: str,
     shift: bool,
+    steer: str,
     controls: str,
     source: str | None,
     out: Path | None,
@@ -115,6 +126,7 @@ def _evaluate(
     from interlingua.cli.tables import score_table
     from interlingua.evaluate import evaluate as run
     from interlingua.evaluate.controls import check_controls
+    from interlingua.evaluate.steer import RULE
     from interlingua.languages import canonical
     from interlingua.scores import append_scores, summarise
     from interlingua.transfer.finetune import read_examples
@@ -137,24 +149,45 @@ def _evaluate(
             on_predicted=(lambda found: found.write(predictions)) if predictions else None,
         )  # fmt: skip
         stages.stage("score", 1, 1)
+        moved = _steered(tuned, examples, plan, steer, taught, stages.stage) if steer else None
+        if moved:
+            scores += [score for score in moved.scores if score.model != "tuned"]
         if controls:
             scores += _controls(plan, tuned[0], train_examples, examples, wanted, stages.stage)
     file = out or (runs[0].parent if (runs[0] / "interlingua.json").is_file() else runs[0]) / "scores.jsonl"
     append_scores(file, scores)
     metric = tuned[0].task.metric
-    models = ["tuned", *(["tuned+shift"] if shift else [])]
+    models = ["tuned", *(["tuned+shift"] if shift else []), *([f"tuned+steer@{moved.layer}"] if moved else [])]
     rows = {model: summarise(scores, metric=metric, source=taught, model=model) for model in models}
     document = {"scores": file, "metric": metric, "source": taught, "selection": tuned[0].selection, "rows": rows,
                 "notes": tuned[0].notes(examples)}  # fmt: skip
     lines: list[object] = []
     for model, measured in rows.items():
-        if model != "tuned":
+        if model == "tuned+shift":
             lines.append("language means shifted onto the source's:")
+        elif moved and model != "tuned":
+            surest = ", ".join(f"{layer}: {value:.3f}" for layer, value in moved.entropies.items())
+            lines.append(f"states moved onto the source's at layer {moved.layer} ({RULE}; entropies {surest}):")
         lines.append(score_table(measured, metric=metric, source=taught))
     seeds = ", ".join(str(one.seed) for one in tuned)
     lines += tuned[0].notes(examples)
     lines.append(f"spread: standard deviation over seeds {seeds}; gap: to {taught}; selection: {tuned[0].selection}")
     return Answer(document, [*lines, *unseen, f"scores: {file}"])
+
+
+def _steered(
+    tuned: Sequence[Tuned], examples: Sequence[Example], plan: FinetuneRecipe, layers: str, source: str, stage: Any
+) -> Steered:
+    from interlingua.evaluate.steer import evaluate_steered
+
+    try:
+        wanted = [] if layers == "auto" else [int(layer) for layer in _words(layers)]
+    except ValueError:
+        raise typer.BadParameter(f"--steer {layers!r}: expected auto, or numbers of layers") from None
+    return evaluate_steered(
+        tuned, examples, source=source, layers=wanted, max_length=plan.tune.max_length,
+        on_language=lambda lang, done, total: stage("steer", done, total, lang),
+    )  # fmt: skip
 
 
 def _recipe(run: Path, name: str | None) -> FinetuneRecipe:

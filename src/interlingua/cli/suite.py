@@ -83,24 +83,30 @@ def evaluate_suite(
 
 
 def _entry(result: SuiteResult, entry: SuiteEntry) -> list[Any]:
-    """The table of an entry: languages, and a column a model, published figures behind."""
+    """The table of an entry: languages, and a column a model, published figures behind.
+
+    Of texts in two languages those that files hold have rows; every language with every other has the test below.
+    """
     from interlingua.evaluate.summary import cells_of, main_metric, task_score, within_across
 
     metric = main_metric(entry)
     by_model = cells_of(result.scores, task=entry.name, metric=metric)
     if not by_model:
         return [f"{entry.name}: no language asked for"]
-    langs = list(dict.fromkeys(lang for cells in by_model.values() for lang in cells if "/" not in lang))
+    there = list(dict.fromkeys(lang for cells in by_model.values() for lang in cells))
+    plain = [lang for lang in there if "/" not in lang]
+    langs = plain if entry.across else [*plain, *(lang for lang in there if "/" in lang)]
     rows = [
         (lang, *(cell_text(cells.get(lang)) for cells in by_model.values()), *_published(entry, lang),
          next(cells[lang].n for cells in by_model.values() if lang in cells))
         for lang in langs
     ]  # fmt: skip
     if rows:
-        own = [[cell.mean for lang, cell in cells.items() if "/" not in lang] for cells in by_model.values()]
-        means = [number(statistics.fmean(values)) if values else "-" for values in own]
-        rows.append(("mean", *means, *_published(entry, "mean"), ""))
-    if rows and entry.task is not None and entry.task.type == "span":
+        averaged = [[cells[lang].mean for lang in plain or langs if lang in cells] for cells in by_model.values()]
+        means = [number(statistics.fmean(values)) if values else "-" for values in averaged]
+        name = "mean" if len(plain) in {0, len(langs)} else "mean of one language"
+        rows.append((name, *means, *_published(entry, "mean"), ""))
+    if plain and entry.task is not None and entry.task.type == "span":
         both = [number(task_score(result.scores, entry, model)) for model in by_model]
         rows.append(("mean of (EM + F1) / 2", *both, *("-" for _ in entry.published), ""))
     seeds = max(cell.seeds for cells in by_model.values() for cell in cells.values())

@@ -40,6 +40,7 @@ __all__ = [
     "adapter_parameters",
     "add_adapter",
     "before_output",
+    "embeddings_of",
     "has_adapters",
     "layers_of",
     "route",
@@ -175,7 +176,8 @@ def _place(module: nn.Module) -> _Place | None:
     return found if isinstance(found, _Place) else None
 
 
-def _embeddings(model: PreTrainedModel) -> Any:
+def embeddings_of(model: PreTrainedModel) -> Any:
+    """The module whose output are the embeddings."""
     return architecture(model).stack(model.base_model)[0][0]
 
 
@@ -248,7 +250,7 @@ def _into(place: _Place, name: str, adapter: nn.Module, model: PreTrainedModel) 
 
 
 def _add_coupling(model: PreTrainedModel, name: str, form: Form, routing: Routing) -> nn.Module:
-    embeddings = _embeddings(model)
+    embeddings = embeddings_of(model)
     place = _place(embeddings)
     width = model.get_input_embeddings().weight.shape[1]
     if architecture(model).family == "deberta-v2" and width != model.config.hidden_size:
@@ -267,7 +269,7 @@ def adapter_parameters(added: Mapping[str, nn.Module]) -> dict[str, nn.Parameter
 
 def before_output(model: PreTrainedModel, states_NE: Tensor, languages_N: Tensor) -> Tensor:
     """What the output table is multiplied with: the states, taken back through the coupling of their language."""
-    place = _place(_embeddings(model))
+    place = _place(embeddings_of(model))
     if place is None:
         return states_NE
     with spoken_in(languages_N):

@@ -1,0 +1,147 @@
+"""Tuned models scored with every language moved onto the source, at each layer.
+
+In: models of one task (one a seed), and labelled examples in several languages, the source's among them. Out: scores as
+they are and at every layer, and a layer chosen without a label of the target languages. At layer l the states x of all
+tokens of language L become (Liu et al. 2020, arXiv 2010.10041)
+
+    x + alpha (mean_l(tokens of the source's texts) - mean_l(tokens of L's texts))
+
+Decision: the layer is the one after which the classes predicted for the target languages are surest: the lowest mean
+entropy. Entropies and means are of unlabelled test texts. Price: one run of the network a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from interlingua.errors import LanguageError, RecipeError
+from interlingua.evaluate.run import Predicted
+from interlingua.models.precision import for_inference, inference_dtype
+from interlingua.models.steering import layer_means, steerable_layers, steered
+from interlingua.tasks.base import prediction_batches
+
+if TYPE_CHECKING:
+    from interlingua.scores import Score
+    from interlingua.tasks.base import Encoded, Example, States, Task
+    from interlingua.transfer.tune import Tuned
+
+__all__ = ["RULE", "Steered", "evaluate_steered"]
+
+#: How the layer is chosen, in words for tables.
+RULE = "lowest mean entropy of the classes predicted in the target languages; no label of theirs is used"
+
+
+@dataclass(frozen=True)
+class Steered:
+    """Scores at every layer.
+
+    Attributes:
+        scores: rows of ``MODEL`` as it is and of ``MODEL+steer@LAYER``.
+        entropies: layer -> mean entropy of the predicted classes in the target languages, in nats.
+        layer: the one with the lowest.
+    """
+
+    scores: list[Score]
+    entropies: dict[int, float]
+
+    @property
+    def layer(self) -> int:
+        """The layer that the rule chooses."""
+        return min(self.entropies, key=lambda layer: self.entropies[layer])
+
+
+def evaluate_steered(
+    tuned: Sequence[Tuned],
+    examples: Sequence[Example],
+    *,
+    source: str,
+    layers: Sequence[int] = (),
+    alpha: float = 1.0,
+    split: str = "test",
+    max_length: int = 128,
+    model: str = "tuned",
+    on_language: Callable[[str, int, int], None] | None = None,
+) -> Steered:
+    """Score models as they are, and steered at each of some layers.
+
+    Args:
+        tuned: models of one task, one a seed.
+        examples: labelled examples; each knows its language.
+        source: language onto which the others are moved; it is not moved itself.
+        layers: where to; all, 0 being the embeddings, if none are named.
+        alpha: how far; 1 puts the means upon each other.
+        split: name of the part, for the rows.
+        max_length: longest example in tokens.
+        model: name in the rows.
+        on_language: called as (language, done, all) before each language.
+
+    Raises:
+        RecipeError: a task without classes, a class of network that cannot be steered, a layer that it does not have.
+        LanguageError: no examples in the source, or in no other language.
+        LabelError: a label that training never saw.
+    """
+    task = tuned[0].task
+    if not task.labels:
+        raise RecipeError(f"steering a task of type {task.kind!r}", expected="classes, whose entropy chooses the layer",
+                          where="--steer")  # fmt: skip
+    count = steerable_layers(tuned[0].model)
+    if beyond := [layer for layer in layers if not 0 <= layer < count]:
+        raise RecipeError(f"layer {beyond[0]}", expected=f"0 (embeddings) to {count - 1}", where="--steer")
+    groups: dict[str, list[Example]] = {source: []}
+    for example in examples:
+        groups.setdefault(example.lang, []).append(example)
+    if not groups[source] or len(groups) < 2:
+        raise LanguageError(
+            f"examples in {', '.join(lang for lang, rows in groups.items() if rows) or 'no language'}",
+            expected=f"the source {source!r} and at least one more",
+            where="--source",
+        )
+    dtype = inference_dtype(tuned[0].model)
+    networks = [for_inference(one.model, dtype) for one in tuned]
+    goals: list[NDArray[np.float64]] = []
+    scores: list[Score] = []
+    entropies: dict[int, list[float]] = {layer: [] for layer in layers or range(count)}
+    for done, (lang, rows) in enumerate(groups.items()):
+        if on_language:
+            on_language(lang, done, len(groups))
+        encoded, _ = task.encode(rows, tuned[0].tokenizer, max_length=max_length)
+        for place, (one, network) in enumerate(zip(tuned, networks, strict=True)):
+            batches = (one.task.batch(some, one.tokenizer) for _, some in prediction_batches(encoded, one.tokenizer))
+            means = layer_means(network, (batch.to(network.device) for batch in batches))
+            if lang == source:
+                goals.append(means)
+
+            kept = list(one.task.states(network, encoded, one.tokenizer))
+            rows_of = partial(_rows, one=one, network=network, lang=lang, split=split, encoded=encoded)
+            scores += rows_of(model, kept)
+            for layer in entropies:
+                if lang != source:
+                    with steered(network, layer, {lang: alpha * (goals[place][layer] - means[layer])}):
+                        kept = list(one.task.states(network, encoded, one.tokenizer))
+                    entropies[layer].append(_entropy(one.task, network, kept))
+                scores += rows_of(f"{model}+steer@{layer}", kept)
+    return Steered(scores, {layer: float(np.mean(found)) for layer, found in entropies.items()})
+
+
+def _rows(
+    name: str, states: Sequence[States], *, one: Tuned, network: Any, lang: str, split: str, encoded: list[Encoded]
+) -> list[Score]:
+    predicted = one.task.predict_states(network, states, encoded)
+    return Predicted(name, lang, split, one, predicted, encoded, one.task.counts(predicted, encoded)).scores()
+
+
+def _entropy(task: Task, network: Any, states: Sequence[States]) -> float:
+    """Mean entropy of the predicted classes, in nats."""
+    found = []
+    with torch.inference_mode():
+        for _, states_KD, _ in states:
+            log_p_KC = task.logits(network, states_KD).float().log_softmax(dim=-1)
+            found.append(-(log_p_KC.exp() * log_p_KC).sum(dim=-1))
+    return float(torch.cat(found).mean())
