@@ -138,16 +138,16 @@ def test_a_language_that_is_added_is_all_that_is_computed(
 def test_an_interrupted_suite_goes_on(
     encoder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: Path
 ) -> None:
-    """An error in the third test: the two before it are kept, and the end result is that of a run without one."""
+    """Stopped behind the third test: what is kept has its predictions, and the end is that of a run without a stop."""
     calls = 0
     put = ScoreCache.put
 
     def failing(*words: Any) -> None:
         nonlocal calls
+        put(*words)
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        put(*words)
 
     plan = recipe(encoder, data, langs=("en", "de"))
     monkeypatch.setattr(ScoreCache, "put", failing)
@@ -155,7 +155,9 @@ def test_an_interrupted_suite_goes_on(
         run_suite(plan, tmp_path / "run")
     monkeypatch.setattr(ScoreCache, "put", put)
     result = run_suite(plan, tmp_path / "run")
-    assert result.kept == 2
+    assert result.kept == 3
+    files = {path.relative_to(first) for path in (first / "predictions").rglob("test-*") if "ja" not in path.name}
+    assert {path.relative_to(tmp_path / "run") for path in (tmp_path / "run/predictions").rglob("test-*")} >= files
     whole = {(s.task, s.model, s.language, s.seed, s.metric): s.value for s in read_scores(first / "scores.jsonl")}
     for s in read_scores(tmp_path / "run" / "scores.jsonl"):
         assert whole[s.task, s.model, s.language, s.seed, s.metric] == pytest.approx(s.value)
@@ -214,6 +216,10 @@ def test_what_does_not_fit_is_refused(first: Path, encoder: Path, data: Path, tm
         ({"name": "a"}, "neither of task and retrieve"),
         ({"name": "a", "task": {"train": [{"path": "x"}]}}, "no test files"),
         ({"name": "a", "task": {"test": [{"path": "x"}]}}, "neither training files nor taught_by"),
+        (
+            {"name": "a", "taught_by": "b", "tune": {}, "task": {"test": [{"path": "x"}]}},
+            "by 'b' and has tune of its",
+        ),
     ]
     for tree, message in bad:
         with pytest.raises(ValueError, match=message):

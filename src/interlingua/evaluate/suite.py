@@ -28,6 +28,7 @@ from interlingua.recipe_suite import SuiteEntry, SuiteRecipe
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile
 from interlingua.run import Run
 from interlingua.scores import Score, append_scores
+from interlingua.transfer.bottlenecks import language_adapters
 
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
@@ -275,7 +276,12 @@ def _score(
     subjects = [
         Subject(
             seed,
-            {"fingerprint": fact["fingerprint"], "kind": fact["task"], "task": _settings(entry, fact["settings"])},
+            {
+                "fingerprint": fact["fingerprint"],
+                "kind": fact["task"],
+                "task": _settings(entry, fact["settings"]),
+                "languages": language_adapters(one),
+            },
             partial(_open, one, entry, groups, work),
         )
         for seed, one, fact in zip(recipe.seeds, folders, facts, strict=True)
