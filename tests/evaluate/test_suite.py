@@ -14,7 +14,7 @@ import torch
 from tests.fixtures_models import tiny_config
 from transformers import AutoModel
 
-from interlingua.errors import DataError, LanguageError, RecipeError, RunError
+from interlingua.errors import DataError, LabelError, LanguageError, RecipeError, RunError
 from interlingua.evaluate import evaluate, read_scores
 from interlingua.evaluate.cache import ScoreCache
 from interlingua.evaluate.suite import run_suite
@@ -196,6 +196,23 @@ def test_two_runs_are_compared_on_the_same_examples(first: Path, encoder: Path, 
     assert {("pairs", "de", "en"), ("squad", "de", "both")} <= set(found)
     with pytest.raises(DataError, match="no entry and language with the same examples"):
         differences(first, encoder, recipe(encoder, data).entries)
+
+
+def test_labels_that_were_never_taught(encoder: Path, data: Path, tmp_path: Path) -> None:
+    """They stop a suite before it teaches anything; or they are named, and no example is lost."""
+    (tmp_path / "odd.tsv").write_text("label\ta\tb\nodd\tx\ty\nsame\tx\tx\nother\tx\ty\n", encoding="utf-8")
+    task = {"text": "a", "text_pair": "b", "train": [{"path": "nli.en.tsv", "lang": "en"}],
+            "test": [{"path": str(tmp_path / "odd.tsv"), "lang": "de"}]}  # fmt: skip
+    with pytest.raises(LabelError, match=r"label 'odd', 1 example in de(?s:.*)odd.tsv, line 2"):
+        run_suite(recipe(encoder, data, entries=[{"name": "pairs", "task": task}]), tmp_path / "run")
+    assert not (tmp_path / "run" / "tuned").exists()
+    said: list[str] = []
+    wrong = recipe(encoder, data, seeds=[0], entries=[{"name": "pairs", "task": task | {"unseen_labels": "wrong"}}])
+    scores = run_suite(wrong, tmp_path / "wrong", say=said.append).scores
+    assert "pairs: label 'odd' was never taught: 1 example in de counted as wrong" in said
+    found = (tmp_path / "wrong/predictions/en/seed-0/pairs/test-de.tsv").read_text().split()
+    right = np.mean([a == b for a, b in zip(found, ("odd", "same", "other"), strict=True)])
+    assert [(s.value, s.n) for s in scores if s.metric == "accuracy"] == [(pytest.approx(right), 3)]
 
 
 def test_what_does_not_fit_is_refused(first: Path, encoder: Path, data: Path, tmp_path: Path) -> None:
