@@ -198,6 +198,24 @@ def test_two_runs_are_compared_on_the_same_examples(first: Path, encoder: Path, 
         differences(first, encoder, recipe(encoder, data).entries)
 
 
+def test_what_a_suite_scored_by_another_rule_before_is_not_compared(
+    first: Path, encoder: Path, data: Path, tmp_path: Path
+) -> None:
+    """A rule is changed in a run folder: its difference to the run before is that of the rows of scores."""
+    copy = shutil.copytree(first, tmp_path / "run")
+    plan = recipe(encoder, data, langs=("en", "de"))
+    more = plan.entries[3]
+    assert more.task is not None
+    ruled = more.model_copy(update={"task": more.task.model_copy(update={"rule": "squad"})})
+    entries = tuple(ruled if entry is more else entry for entry in plan.entries)
+    assert run_suite(plan.model_copy(update={"entries": entries}), copy, entries=["more"]).computed == 4
+    means = [cells_of(read_scores(run / "scores.jsonl"), task="more", metric="f1") for run in (copy, first)]
+    found = differences(copy, first, entries, draws=50)
+    for source in ("en", "both"):
+        now, was = (cells[f"{encoder}/{source}"]["ja"].mean for cells in means)
+        assert found["more", "ja", source].value == pytest.approx(now - was)
+
+
 def test_labels_that_were_never_taught(encoder: Path, data: Path, tmp_path: Path) -> None:
     """They stop a suite before it teaches anything; or they are named, and no example is lost."""
     (tmp_path / "odd.tsv").write_text("label\ta\tb\nodd\tx\ty\nsame\tx\tx\nother\tx\ty\n", encoding="utf-8")
