@@ -17,6 +17,7 @@ from tests.transfer.test_bottlenecks import language_folders
 from tests.transfer.test_methods import saved_encoder
 from transformers import AutoModelForMaskedLM
 
+from interlingua.errors import LanguageError
 from interlingua.evaluate import evaluate
 from interlingua.evaluate.suite import run_suite
 from interlingua.evaluate.summary import differences, suite_score
@@ -118,6 +119,10 @@ def test_an_adapter_that_is_added_changes_what_is_scored(
     plan = SuiteRecipe.model_validate(
         {"model": encoder.name, "tune": tune, "entries": [{"name": "score", "task": task(folder, "score")}]}
     )
+    strict = plan.tune.model_copy(update={"without_adapter": "error"})
+    with pytest.raises(LanguageError, match=r"no language adapter for de \(16 examples\)"):
+        run_suite(plan.model_copy(update={"tune": strict}), tmp_path / "strict")
+    assert not (tmp_path / "strict" / "tuned").exists(), "said before anything is taught"
     before = run_suite(plan, tmp_path / "run").scores
     shutil.copytree(folders["de"], tmp_path / "run/tuned/score/en/seed-0/languages/de")
     found = run_suite(plan, tmp_path / "run")

@@ -28,7 +28,7 @@ from interlingua.recipe_suite import SuiteEntry, SuiteRecipe
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile
 from interlingua.run import Run
 from interlingua.scores import Score, append_scores
-from interlingua.transfer.bottlenecks import language_adapters
+from interlingua.transfer.bottlenecks import check_languages, language_adapters
 
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
@@ -145,6 +145,9 @@ def _teach_and_score(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
         _check_labels(entry, recipe, groups, work)
         missing = [seed for seed in recipe.seeds if not (folder / f"seed-{seed}" / "interlingua.json").is_file()]
         if missing:
+            if recipe.tune.method == "madx":
+                every = [example for rows in groups.values() for example in rows]
+                check_languages(recipe.tune.language_adapters, recipe.tune.without_adapter, every)
             _teach(recipe, folder, work, f"{teacher.name}, {source}")
         found, how = _score(entry, source, recipe, folder, groups, work)
         scores += found
