@@ -135,6 +135,27 @@ def test_a_language_that_is_added_is_all_that_is_computed(
     assert {lang for _, _, lang, _, _ in after} >= {"ja", "en/ja", "ja/en"}
 
 
+def test_models_that_another_recipe_taught_are_refused(encoder: Path, data: Path, tmp_path: Path) -> None:
+    """Another tuning, other training files of the same language; moved data and another metric are no matter."""
+    train = {"path": "nli.en.tsv", "lang": "en"}
+
+    def run(root: Path = data, file: dict[str, Any] = train, **entry: Any) -> Any:
+        task = {"text": "a", "text_pair": "b", "train": [file], "test": [{"path": "nli.de.tsv", "lang": "de"}]}
+        entries = [{"name": "pairs", **entry, "task": task | entry.get("task", {})}]
+        return run_suite(recipe(encoder, data, seeds=[0], root=str(root), entries=entries), tmp_path / "run")
+
+    run()
+    with pytest.raises(RunError, match=r"another recipe: tune.epochs = 1, now tune.epochs = 7"):
+        run(tune={"epochs": 7, "batch_size": 8, "threads": 1, "freeze": "all", "max_length": 60})
+    with pytest.raises(RunError, match=r"limit = 0, now task.train.0.limit = 16"):
+        run(file=train | {"limit": 16})
+    moved = shutil.copytree(data, tmp_path / "moved")
+    for _ in range(2):
+        found = run(root=moved)
+        assert (found.computed, found.kept) == (0, 1)
+    assert run(task={"metric": "macro_f1"}).computed == 1
+
+
 def test_an_interrupted_suite_goes_on(
     encoder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: Path
 ) -> None:
