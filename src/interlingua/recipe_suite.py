@@ -79,6 +79,11 @@ class SuiteEntry(Recipe):
             raise ValueError(f"entry {self.name!r} has {'both' if self.task else 'neither'} of task and retrieve")
         if self.task is not None and not self.task.test:
             raise ValueError(f"entry {self.name!r} has no test files")
+        if self.taught_by:
+            own = [key for key in ("tune", "sources") if getattr(self, key)]
+            own += [f"task.{key}" for key in ("train", "dev") if self.task and getattr(self.task, key)]
+            if own:
+                raise ValueError(f"entry {self.name!r} is taught by {self.taught_by!r} and has {own[0]} of its own")
         if self.task is not None and not self.taught_by and not self.task.train and self.task.shots != 0:
             raise ValueError(f"entry {self.name!r} has neither training files nor taught_by")
         return self

@@ -62,6 +62,21 @@ def test_a_vocabulary_and_shards_must_be_there(tiny_run: Path, tmp_path: Path) -
         assert text in result.stderr
 
 
+@pytest.mark.parametrize("kind", ["multitask", "continual"])
+def test_recipes_of_several_tasks_are_checked_as_their_verbs_do(kind: str, tmp_path: Path) -> None:
+    # No task; one without files; two of one name.
+    file = tmp_path / "own.yaml"
+    for tasks, text in (
+        ("[]", "no tasks"),
+        ("[{name: a}]", "tasks.0.train"),
+        ("[{name: a, train: [{path: x.tsv}]}, {name: a, train: [{path: x.tsv}]}]", "tasks.1.name"),
+    ):
+        file.write_text(f"kind: {kind}\ntasks: {tasks}\n", encoding="utf-8")
+        result = run("recipe", "check", str(file))
+        assert result.exit_code == 1
+        assert text in result.stderr
+
+
 def test_tagging_recipes_take_files(tmp_path: Path) -> None:
     # As their comments say: the whole list on the command line.
     file = tmp_path / "en.tsv"

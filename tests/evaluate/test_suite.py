@@ -14,7 +14,7 @@ import torch
 from tests.fixtures_models import tiny_config
 from transformers import AutoModel
 
-from interlingua.errors import DataError, LanguageError, RecipeError, RunError
+from interlingua.errors import DataError, LabelError, LanguageError, RecipeError, RunError
 from interlingua.evaluate import evaluate, read_scores
 from interlingua.evaluate.cache import ScoreCache
 from interlingua.evaluate.suite import run_suite
@@ -135,19 +135,40 @@ def test_a_language_that_is_added_is_all_that_is_computed(
     assert {lang for _, _, lang, _, _ in after} >= {"ja", "en/ja", "ja/en"}
 
 
+def test_models_that_another_recipe_taught_are_refused(encoder: Path, data: Path, tmp_path: Path) -> None:
+    """Another tuning, other training files of the same language; moved data and another metric are no matter."""
+    train = {"path": "nli.en.tsv", "lang": "en"}
+
+    def run(root: Path = data, file: dict[str, Any] = train, **entry: Any) -> Any:
+        task = {"text": "a", "text_pair": "b", "train": [file], "test": [{"path": "nli.de.tsv", "lang": "de"}]}
+        entries = [{"name": "pairs", **entry, "task": task | entry.get("task", {})}]
+        return run_suite(recipe(encoder, data, seeds=[0], root=str(root), entries=entries), tmp_path / "run")
+
+    run()
+    with pytest.raises(RunError, match=r"another recipe: tune.epochs = 1, now tune.epochs = 7"):
+        run(tune={"epochs": 7, "batch_size": 8, "threads": 1, "freeze": "all", "max_length": 60})
+    with pytest.raises(RunError, match=r"limit = 0, now task.train.0.limit = 16"):
+        run(file=train | {"limit": 16})
+    moved = shutil.copytree(data, tmp_path / "moved")
+    for _ in range(2):
+        found = run(root=moved)
+        assert (found.computed, found.kept) == (0, 1)
+    assert run(task={"metric": "macro_f1"}).computed == 1
+
+
 def test_an_interrupted_suite_goes_on(
     encoder: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: Path
 ) -> None:
-    """An error in the third test: the two before it are kept, and the end result is that of a run without one."""
+    """Stopped behind the third test: what is kept has its predictions, and the end is that of a run without a stop."""
     calls = 0
     put = ScoreCache.put
 
     def failing(*words: Any) -> None:
         nonlocal calls
+        put(*words)
         calls += 1
         if calls == 3:
             raise KeyboardInterrupt
-        put(*words)
 
     plan = recipe(encoder, data, langs=("en", "de"))
     monkeypatch.setattr(ScoreCache, "put", failing)
@@ -155,7 +176,9 @@ def test_an_interrupted_suite_goes_on(
         run_suite(plan, tmp_path / "run")
     monkeypatch.setattr(ScoreCache, "put", put)
     result = run_suite(plan, tmp_path / "run")
-    assert result.kept == 2
+    assert result.kept == 3
+    files = {path.relative_to(first) for path in (first / "predictions").rglob("test-*") if "ja" not in path.name}
+    assert {path.relative_to(tmp_path / "run") for path in (tmp_path / "run/predictions").rglob("test-*")} >= files
     whole = {(s.task, s.model, s.language, s.seed, s.metric): s.value for s in read_scores(first / "scores.jsonl")}
     for s in read_scores(tmp_path / "run" / "scores.jsonl"):
         assert whole[s.task, s.model, s.language, s.seed, s.metric] == pytest.approx(s.value)
@@ -196,6 +219,41 @@ def test_two_runs_are_compared_on_the_same_examples(first: Path, encoder: Path, 
         differences(first, encoder, recipe(encoder, data).entries)
 
 
+def test_what_a_suite_scored_by_another_rule_before_is_not_compared(
+    first: Path, encoder: Path, data: Path, tmp_path: Path
+) -> None:
+    """A rule is changed in a run folder: its difference to the run before is that of the rows of scores."""
+    copy = shutil.copytree(first, tmp_path / "run")
+    plan = recipe(encoder, data, langs=("en", "de"))
+    more = plan.entries[3]
+    assert more.task is not None
+    ruled = more.model_copy(update={"task": more.task.model_copy(update={"rule": "squad"})})
+    entries = tuple(ruled if entry is more else entry for entry in plan.entries)
+    assert run_suite(plan.model_copy(update={"entries": entries}), copy, entries=["more"]).computed == 4
+    means = [cells_of(read_scores(run / "scores.jsonl"), task="more", metric="f1") for run in (copy, first)]
+    found = differences(copy, first, entries, draws=50)
+    for source in ("en", "both"):
+        now, was = (cells[f"{encoder}/{source}"]["ja"].mean for cells in means)
+        assert found["more", "ja", source].value == pytest.approx(now - was)
+
+
+def test_labels_that_were_never_taught(encoder: Path, data: Path, tmp_path: Path) -> None:
+    """They stop a suite before it teaches anything; or they are named, and no example is lost."""
+    (tmp_path / "odd.tsv").write_text("label\ta\tb\nodd\tx\ty\nsame\tx\tx\nother\tx\ty\n", encoding="utf-8")
+    task = {"text": "a", "text_pair": "b", "train": [{"path": "nli.en.tsv", "lang": "en"}],
+            "test": [{"path": str(tmp_path / "odd.tsv"), "lang": "de"}]}  # fmt: skip
+    with pytest.raises(LabelError, match=r"label 'odd', 1 example in de(?s:.*)odd.tsv, line 2"):
+        run_suite(recipe(encoder, data, entries=[{"name": "pairs", "task": task}]), tmp_path / "run")
+    assert not (tmp_path / "run" / "tuned").exists()
+    said: list[str] = []
+    wrong = recipe(encoder, data, seeds=[0], entries=[{"name": "pairs", "task": task | {"unseen_labels": "wrong"}}])
+    scores = run_suite(wrong, tmp_path / "wrong", say=said.append).scores
+    assert "pairs: label 'odd' was never taught: 1 example in de counted as wrong" in said
+    found = (tmp_path / "wrong/predictions/en/seed-0/pairs/test-de.tsv").read_text().split()
+    right = np.mean([a == b for a, b in zip(found, ("odd", "same", "other"), strict=True)])
+    assert [(s.value, s.n) for s in scores if s.metric == "accuracy"] == [(pytest.approx(right), 3)]
+
+
 def test_what_does_not_fit_is_refused(first: Path, encoder: Path, data: Path, tmp_path: Path) -> None:
     """Another encoder in the same folder; an entry or a language that is not there; a source without a file."""
     plan = recipe(encoder, data)
@@ -214,6 +272,10 @@ def test_what_does_not_fit_is_refused(first: Path, encoder: Path, data: Path, tm
         ({"name": "a"}, "neither of task and retrieve"),
         ({"name": "a", "task": {"train": [{"path": "x"}]}}, "no test files"),
         ({"name": "a", "task": {"test": [{"path": "x"}]}}, "neither training files nor taught_by"),
+        (
+            {"name": "a", "taught_by": "b", "tune": {}, "task": {"test": [{"path": "x"}]}},
+            "by 'b' and has tune of its",
+        ),
     ]
     for tree, message in bad:
         with pytest.raises(ValueError, match=message):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +13,22 @@ import pytest
 import torch
 from scipy.stats import pearsonr
 from tests.fixtures_models import tiny_config
+from tests.transfer.test_bottlenecks import language_folders
+from tests.transfer.test_methods import saved_encoder
 from transformers import AutoModelForMaskedLM
 
+from interlingua.errors import LanguageError
+from interlingua.evaluate import evaluate
 from interlingua.evaluate.suite import run_suite
 from interlingua.evaluate.summary import differences, suite_score
 from interlingua.models.checkpoint import save_checkpoint
+from interlingua.recipe_continual import ContinualRecipe
 from interlingua.recipe_multitask import MultitaskRecipe
 from interlingua.recipe_suite import SuiteRecipe
-from interlingua.transfer.finetune import open_tuned
+from interlingua.recipe_transfer import LabelledFile
+from interlingua.tasks import Cloze
+from interlingua.transfer.continual import continual
+from interlingua.transfer.finetune import open_tuned, read_examples
 from interlingua.transfer.multitask import multitask
 
 LANGS = ("en", "de")
@@ -79,6 +89,7 @@ def test_a_suite_of_all_three(folder: Path, tmp_path: Path) -> None:
         assert values[name, "de", "accuracy"] == pytest.approx(right)
     again = run_suite(suite(folder), tmp_path / "one")
     assert (again.computed, again.kept) == (0, 16)
+    assert again.scores == found.scores, "also the seeds of networks that are the same, since nothing was taught"
     run_suite(suite(folder, lr=2e-3), tmp_path / "two")
     tested = differences(tmp_path / "one", tmp_path / "two", found.recipe.entries, draws=50)
     assert {name for name, _, _ in tested} == {"cloze", "score", "choice", "asked"}
@@ -96,6 +107,44 @@ def _mean(file: Path) -> float:
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     own = [r["value"] for r in rows if (r["task"], r["language"], r["metric"]) == ("score", "de", "pearson")]
     return float(np.mean(own))
+
+
+def test_an_adapter_that_is_added_changes_what_is_scored(
+    folder: Path, hf_tokenizer: Any, tmp_path: Path
+) -> None:  # fmt: skip
+    """German without an adapter, and again after one was put beside the model's others; then nothing is new."""
+    encoder = saved_encoder("bert", hf_tokenizer, tmp_path / "base")
+    folders = language_folders(encoder, tmp_path / "languages", "en", "de")
+    tune = TUNE | {"method": "madx", "language_adapters": {"en": str(folders["en"])}, "without_adapter": "none"}
+    plan = SuiteRecipe.model_validate(
+        {"model": encoder.name, "tune": tune, "entries": [{"name": "score", "task": task(folder, "score")}]}
+    )
+    strict = plan.tune.model_copy(update={"without_adapter": "error"})
+    with pytest.raises(LanguageError, match=r"no language adapter for de \(16 examples\)"):
+        run_suite(plan.model_copy(update={"tune": strict}), tmp_path / "strict")
+    assert not (tmp_path / "strict" / "tuned").exists(), "said before anything is taught"
+    before = run_suite(plan, tmp_path / "run").scores
+    shutil.copytree(folders["de"], tmp_path / "run/tuned/score/en/seed-0/languages/de")
+    found = run_suite(plan, tmp_path / "run")
+    for lang in LANGS:
+        was, now = ([s.value for s in rows if s.language == lang] for rows in (before, found.scores))
+        assert (was == now) == (lang == "en")
+    assert run_suite(plan, tmp_path / "run").computed == 0
+
+
+def test_a_stream_scores_clozes_as_they_are_calibrated(folder: Path, tmp_path: Path) -> None:
+    """Rows after the last step against those of the folder, which are not those without calibration."""
+    tree = {"model": str(folder / "model"), "tune": TUNE | {"lr": 1e-5}, "steps": [{"langs": ["en"]}],
+            "tasks": [task(folder, "cloze", calibrate=True)]}  # fmt: skip
+    _, scores = continual(ContinualRecipe.model_validate(tree), tmp_path / "run")
+    tuned = open_tuned(tmp_path / "run" / "cloze" / "seed-0")
+    file = LabelledFile(path=folder / "cloze.en.tsv", lang="en")
+    examples = read_examples(ContinualRecipe.model_validate(tree).tasks[0], [file])
+    plain = Cloze(**{**tuned.task.settings(), "priors": {}})
+    ours = [s.value for s in scores if s.model == "after-1"]
+    with_it, without = ([s.value for s in evaluate([one], examples)] for one in (tuned, replace(tuned, task=plain)))
+    assert ours == with_it
+    assert ours != without, "the test wants a calibration that matters"
 
 
 def test_all_three_on_one_body(folder: Path, tmp_path: Path) -> None:

@@ -266,11 +266,13 @@ def test_added_weights_on_a_masked_lm(
     assert tuned.trained_parameters < 20_000
 
 
-def test_virtual_tokens_are_refused(checkpoint: Path, examples: list[TextExample]) -> None:
-    """Before anything is computed, with the methods that do."""
+def test_methods_that_are_refused(checkpoint: Path, examples: list[TextExample]) -> None:
+    """Before anything is computed, with the methods that do; so are adapters of languages."""
     task = Cloze(LABELS, patterns=PATTERNS)
-    with pytest.raises(RecipeError, match="'prefix' for a XLMRobertaForMaskedLM"):
-        tune_once(load(checkpoint), task, examples, TUNE.model_copy(update={"method": "prefix"}), seed=0)
+    for method in ("prefix", "prompt", "madx"):
+        message = f"'{method}' for a XLMRobertaForMaskedLM(?s:.*)full, bitfit, lora, ia3, adapter"
+        with pytest.raises(RecipeError, match=message):
+            tune_once(load(checkpoint), task, examples, TUNE.model_copy(update={"method": method}), seed=0)
 
 
 def test_an_encoder_without_the_head_is_refused(hf_tokenizer: Any, tmp_path: Path) -> None:

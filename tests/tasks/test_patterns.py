@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from interlingua.errors import DataError, LabelError, RecipeError, VocabularyError
@@ -24,6 +24,17 @@ def word_tokenizer(*words: str, mask: str | None = "[MASK]") -> PreTrainedTokeni
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", **({"mask_token": mask} if mask else {})
     )
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """A tokenizer whose every token is a byte, as byte-level BPE's are where it learnt nothing longer."""
+    vocabulary = ["[PAD]", "[UNK]", "[MASK]", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    tokenizer = Tokenizer(models.BPE({token: i for i, token in enumerate(vocabulary)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", mask_token="[MASK]"
+    )  # fmt: skip
 
 
 WORDS = word_tokenizer("it", "is", "sports", "mon", "##ey", "cash", ".", "we", "run", "N", "/", "A", "a")
@@ -71,6 +82,18 @@ def test_of_a_pair_the_longer_text_is_cut() -> None:
     wording, *_ = Wording.of(patterns("{text} is {mask} {text_pair}"), "en", WORDS)
     ((filled,), _) = wording.fill([("we " * 10, "run run")], WORDS, max_length=9)
     assert names(filled.tokens[filled.ends[0] :]) == ["we", "we", "we", "we", "is", "[MASK]", "[MASK]", "run", "run"]
+
+
+def test_characters_of_several_tokens_are_cut_whole() -> None:
+    """Three bytes a character, with the offsets that byte-level tokenizers give them; no room for part of one."""
+    tokenizer = byte_tokenizer()
+    found = Patterns(patterns={"en": "{text} {mask}."}, verbalisers={"en": {"a": ("x",), "b": ("y",)}})
+    wording, *_ = Wording.of(found, "en", tokenizer)
+    for room, kept in ((9, 3), (10, 3), (11, 3), (12, 4)):
+        # Beside the text stand a space, the mask and the full stop.
+        ((filled,), cut) = wording.fill([("日本語" * 3, "")], tokenizer, max_length=room + 3)
+        text = tokenizer.decode(filled.tokens.tolist(), skip_special_tokens=True)
+        assert (text, cut) == (("日本語" * 3)[:kept] + " .", 1)
 
 
 def test_unknown_words_are_named_and_a_label_without_any_is_refused() -> None:

@@ -196,7 +196,7 @@ def test_seeds_differ_and_repeat(hf_tokenizer: Any, texts: list[TextExample]) ->
 def test_finetune_from_files_resumes_finished_seeds(
     hf_tokenizer: Any, texts: list[TextExample], tmp_path: Path
 ) -> None:
-    """A recipe over files; the second call opens what the first one saved."""
+    """A recipe over files; the second call opens what the first one saved, also if it scores otherwise."""
     encoder = tiny_encoder("bert", hf_tokenizer)
     save_checkpoint(tmp_path / "model", encoder.model, hf_tokenizer)
     file = tmp_path / "train.tsv"
@@ -211,7 +211,8 @@ def test_finetune_from_files_resumes_finished_seeds(
     )
     said: list[str] = []
     first = finetune(recipe, tmp_path / "run", say=said.append)
-    second = finetune(recipe, tmp_path / "run", say=said.append)
+    scored = recipe.task.model_copy(update={"unseen_labels": "wrong"})
+    second = finetune(recipe.model_copy(update={"task": scored}), tmp_path / "run", say=said.append)
     assert [t.seed for t in second] == [0, 1]
     assert any("found in" in line for line in said)
     for a, b in zip(first, second, strict=True):

@@ -138,3 +138,6 @@ def test_refused(encoder: Encoder, tasks: tuple[TaskRecipe, ...], tmp_path: Path
     ):
         with pytest.raises(RecipeError, match=message):
             continual(stream(tasks, **changes), tmp_path / "run", encoder=encoder)
+    calibrated = (tasks[0].model_copy(update={"calibrate": True}), tasks[1])
+    with pytest.raises(RecipeError, match=r"task.calibrate with retain.grow"):
+        continual(stream(calibrated), tmp_path / "run", encoder=encoder)

@@ -67,10 +67,13 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     from interlingua.prepare.plan import make_plan
     from interlingua.pretrain_check import check_pretrain
     from interlingua.recipe import PretrainRecipe
+    from interlingua.recipe_continual import ContinualRecipe
     from interlingua.recipe_corpus import CorpusRecipe
+    from interlingua.recipe_multitask import MultitaskRecipe
     from interlingua.recipe_transfer import FinetuneRecipe
     from interlingua.tasks.patterns import read_patterns
     from interlingua.text.lines import check_file
+    from interlingua.transfer.shared import check_tasks
 
     recipe = _load(name, overrides)
     if isinstance(recipe, CorpusRecipe):
@@ -79,11 +82,13 @@ def check(name: RecipeName, overrides: Overrides = None, as_json: JSON = False, 
     if isinstance(recipe, PretrainRecipe):
         check_pretrain(recipe)
         _check_finished(recipe)
-    elif any(not task.train and task.shots != 0 for task in _tasks(recipe)):
+    elif isinstance(recipe, ContinualRecipe | MultitaskRecipe):
+        check_tasks(recipe.tasks)
+    elif isinstance(recipe, FinetuneRecipe) and not recipe.task.train and recipe.task.shots != 0:
         raise RecipeError(
             "a task without training files",
             expected="task.train: [{path: FILE, lang: TAG}]",
-            where="task.train" if isinstance(recipe, FinetuneRecipe) else "tasks",
+            where="task.train",
             next_step=f"interlingua recipe show {name} > my.yaml, and fill in the files",
         )
     files = _files(recipe)

@@ -81,7 +81,12 @@ def score_missing(
 
     def key(subject: Subject, lang: str, name: str) -> str:
         return key_of(
-            **subject.follows_from, examples=digests[lang], max_length=max_length, model=model, shift=shifts[name]
+            **subject.follows_from,
+            seed=subject.seed,
+            examples=digests[lang],
+            max_length=max_length,
+            model=model,
+            shift=shifts[name],
         )
 
     tests = [(subject.seed, lang, name) for lang in groups for subject in subjects for name in shifts]
@@ -94,8 +99,8 @@ def score_missing(
         if test in keys and test not in found:
             task = {"kind": predicted.tuned.task.kind, **predicted.tuned.task.settings()}
             found[test] = Scored(predicted.scores(), task, digests[predicted.language], predicted.counts)
+            on_predicted(predicted)  # before it is kept: what is kept is not predicted again
             cache.put(keys[test], found[test])
-            on_predicted(predicted)
 
     together: dict[tuple[str, ...], list[Subject]] = {}
     for subject in subjects:

@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 from interlingua.errors import DataError, LanguageError, RecipeError, nearest
 from interlingua.evaluate.cache import ScoreCache, Scored, digest_of, key_of
 from interlingua.evaluate.missing import Subject, score_missing
-from interlingua.recipe_file import to_yaml
+from interlingua.recipe_file import load_recipe, to_yaml
 from interlingua.recipe_suite import SuiteEntry, SuiteRecipe
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile
 from interlingua.run import Run
 from interlingua.scores import Score, append_scores
+from interlingua.transfer.bottlenecks import check_languages, language_adapters
 
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
@@ -144,7 +145,12 @@ def _teach_and_score(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
         _check_labels(entry, recipe, groups, work)
         missing = [seed for seed in recipe.seeds if not (folder / f"seed-{seed}" / "interlingua.json").is_file()]
         if missing:
+            if recipe.tune.method == "madx":
+                every = [example for rows in groups.values() for example in rows]
+                check_languages(recipe.tune.language_adapters, recipe.tune.without_adapter, every)
             _teach(recipe, folder, work, f"{teacher.name}, {source}")
+        else:
+            _check_taught(teacher, source, recipe, folder, work)
         found, how = _score(entry, source, recipe, folder, groups, work)
         scores += found
     return scores, how
@@ -161,6 +167,21 @@ def _check_labels(entry: SuiteEntry, recipe: FinetuneRecipe, groups: dict[str, l
     task = build_task(taught, read_examples(taught, taught.train))
     for line in task.check_labels([example for rows in groups.values() for example in rows]):
         work.say(f"{entry.name}: {line}")
+
+
+def _check_taught(teacher: SuiteEntry, source: str, recipe: FinetuneRecipe, folder: Path, work: _Work) -> None:
+    """Refuse models that another recipe taught; only the folder of data may be another by now, and how is scored."""
+    from interlingua.transfer.finetune import EXECUTION
+
+    suite = work.recipe
+    scoring = ("task.rule", "task.metric") if recipe.tune.select == "last" else ()
+    taught = load_recipe(folder / "recipe.yaml", FinetuneRecipe).task.train
+    for now, then in zip(recipe.task.train[:1], taught[:1], strict=False):
+        own = now.path.relative_to(suite.root).parts if now.path.is_relative_to(suite.root) else ()
+        if own and then.path.parts[-len(own) :] == own:
+            suite = suite.model_copy(update={"root": Path(*then.path.parts[: -len(own)])})
+    with Run(folder, to_yaml(teaching(teacher, suite)[source]), execution=(*EXECUTION, *scoring)):
+        pass
 
 
 def teaching_folder(out: Path, entry: SuiteEntry, source: str) -> Path:
@@ -275,7 +296,12 @@ def _score(
     subjects = [
         Subject(
             seed,
-            {"fingerprint": fact["fingerprint"], "kind": fact["task"], "task": _settings(entry, fact["settings"])},
+            {
+                "fingerprint": fact["fingerprint"],
+                "kind": fact["task"],
+                "task": _settings(entry, fact["settings"]),
+                "languages": language_adapters(one),
+            },
             partial(_open, one, entry, groups, work),
         )
         for seed, one, fact in zip(recipe.seeds, folders, facts, strict=True)

@@ -19,7 +19,7 @@ from interlingua.errors import DataError
 from interlingua.evaluate.cache import ScoreCache, Scored
 from interlingua.evaluate.significance import Difference, paired_bootstrap
 from interlingua.recipe_suite import SuiteEntry
-from interlingua.scores import Score
+from interlingua.scores import Score, read_scores
 
 __all__ = [
     "Cell",
@@ -178,14 +178,19 @@ def differences(
 
 
 def _by_cell(folder: Path, tasks: dict[str, SuiteEntry]) -> dict[tuple[str, str, str], dict[str, list[Scored]]]:
-    """(entry, language, digest of the examples) -> source -> what each seed scored."""
-    found: dict[tuple[str, str, str], dict[str, list[Scored]]] = {}
+    """(entry, language, digest of the examples) -> source -> what each seed scored.
+
+    What was scored by a rule or settings that the suite has no more is kept too, but not among its rows.
+    """
+    file = folder / "scores.jsonl"
+    rows = set(read_scores(file)) if file.is_file() else set()
+    found: dict[tuple[str, str, str], dict[str, dict[int | None, Scored]]] = {}
     for scored in ScoreCache(folder / "scored").all():
         row = scored.scores[0]
-        if row.task in tasks:
+        if row.task in tasks and rows.issuperset(scored.scores):
             source = row.model.rpartition("/")[2]
-            found.setdefault((row.task, row.language, scored.examples), {}).setdefault(source, []).append(scored)
-    return found
+            found.setdefault((row.task, row.language, scored.examples), {}).setdefault(source, {})[row.seed] = scored
+    return {cell: {source: list(own.values()) for source, own in by.items()} for cell, by in found.items()}
 
 
 def _mean_metric(scored: Sequence[Scored], metric: str) -> Callable[[NDArray[np.float64]], float]:

@@ -259,7 +259,8 @@ class Cloze(Task):
     def _scores(self, log_p_KMU: Tensor, lang: str) -> Tensor:
         """Scores of the labels [K, C] from log-probabilities at the masks of examples in one pattern."""
         if lang not in self._plans:
-            self._plans[lang] = self._plan(lang)
+            with torch.inference_mode(False):  # whoever predicts first, the plan serves teaching too
+                self._plans[lang] = self._plan(lang)
         place_CWT, *shares = (part.to(log_p_KMU.device) for part in self._plans[lang])
         share_CWT, weight_CW = (part.to(log_p_KMU) for part in shares)
         of_words_KCW = (log_p_KMU.flatten(1)[:, place_CWT] * share_CWT).sum(dim=-1)

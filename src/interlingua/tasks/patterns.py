@@ -264,9 +264,14 @@ def _shorter(texts: tuple[str, str], tokens: int, tokenizer: PreTrainedTokenizer
     offsets: list[Any] = tokenizer(
         list(texts), add_special_tokens=False, return_offsets_mapping=True, verbose=False
     )["offset_mapping"]  # fmt: skip
+    kept = [list(own) for own in offsets]
     for _ in range(tokens):
-        max(offsets, key=len)[-1:] = []
-    first, second = (own[-1][1] if own else 0 for own in offsets)
+        max(kept, key=len)[-1:] = []
+    for own, whole in zip(kept, offsets, strict=True):
+        # A character of several tokens (its bytes) is kept with all of them or not at all.
+        while own and len(own) < len(whole) and own[-1][1] >= whole[len(own)][1]:
+            own.pop()
+    first, second = (own[-1][1] if own else 0 for own in kept)
     return first, second
 
 

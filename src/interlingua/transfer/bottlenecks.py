@@ -16,6 +16,7 @@ seed has a copy of every language's adapter.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -34,7 +35,16 @@ if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
     from interlingua.tasks import Example
 
-__all__ = ["ADAPTER_METHODS", "HEAD", "Bottlenecks", "adapted_by", "check_languages", "opened", "write_bottlenecks"]
+__all__ = [
+    "ADAPTER_METHODS",
+    "HEAD",
+    "Bottlenecks",
+    "adapted_by",
+    "check_languages",
+    "language_adapters",
+    "opened",
+    "write_bottlenecks",
+]
 
 #: Methods whose folder is described above.
 ADAPTER_METHODS = ("adapter", "madx")
@@ -147,6 +157,12 @@ def write_bottlenecks(folder: Path, model: PreTrainedModel, adapters: Bottleneck
         (folder / _ROUTING).write_text(json.dumps({"without_adapter": adapters.missing}), encoding="utf-8")
         for tag, placed in adapters.languages.items():
             write_adapter(folder / "languages" / tag, placed, model, base=adapters.base, language=tag)
+
+
+def language_adapters(folder: Path) -> dict[str, str]:
+    """A hash of every language's adapter in a folder: whoever adds or changes one changes what its network computes."""
+    files = {path.parent.name: path for path in sorted(folder.glob("languages/*/*.safetensors"))}
+    return {tag: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for tag, path in files.items()}
 
 
 def opened(model: PreTrainedModel, folder: Path, base: Mapping[str, str]) -> Bottlenecks:

@@ -111,6 +111,9 @@ def _check_retain(recipe: ContinualRecipe) -> None:
     if retain.grow and brakes:
         raise RecipeError(f"retain.{brakes[0]} with retain.grow", expected="one of the two: what a step left is not "
                           "changed by another", where=f"retain.{brakes[0]}")  # fmt: skip
+    if retain.grow and any(task.calibrate for task in recipe.tasks):
+        raise RecipeError("task.calibrate with retain.grow", expected="one of the two: what texts without content give "
+                          "differs from step to step", where="retain.grow")  # fmt: skip
 
 
 def _run_seed(
@@ -277,7 +280,8 @@ def _scores(state: _State, stream: Stream, tests: Sequence[dict[str, Any]], seed
     found = []
     for step, by_language in zip(stream.steps, tests, strict=True):
         headed = state.becomes(step)
-        model, task = headed.model.eval(), headed.task
+        model = headed.model.eval()
+        task = headed.task.settled(model, headed.tokenizer)
         for lang, (examples, n) in by_language.items():
             values = task.score(task.predict(model, examples, headed.tokenizer), examples)
             found += [

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["build_task", "finetune", "open_tuned", "read_examples", "save_tuned"]
 
-#: Keys that say how a tuning is computed, how often, or where it is tested, and not what a seed learns.
-EXECUTION = ("tune.device", "tune.threads", "tune.save_every", "seeds", "task.test")
+#: Keys that say how a tuning is computed, how often, or where and how it is tested, and not what a seed learns.
+EXECUTION = ("tune.device", "tune.threads", "tune.save_every", "seeds", "task.test", "task.unseen_labels")
 
 
 def read_examples(recipe: TaskRecipe, files: Sequence[LabelledFile]) -> list[Any]:

@@ -55,6 +55,9 @@ __all__ = [
 PEFT_METHODS = ("lora", "ia3", "prompt", "prefix")
 #: Methods after which there is a plain network: those that learn its own weights, and those whose updates merge.
 MERGED = ("full", "bitfit", "lora", "ia3")
+#: Methods that do not go with a masked LM's own head: ``peft`` has no virtual tokens for it, and what couplings of
+#: languages do to the embeddings is not undone before its output table while a task is taught.
+NOT_MASKED = ("prompt", "prefix", "madx")
 #: Peak learning rate by method, where the recipe has none. The fewer weights learn, the higher.
 RATES = {
     "full": 5e-5, "bitfit": 5e-4, "lora": 5e-4, "ia3": 5e-3, "prompt": 1e-2, "prefix": 1e-2,
@@ -133,6 +136,12 @@ def adapt(
             learns = id(parameter) in head or (inside and name.endswith("bias"))
             parameter.requires_grad_(learns)
         return Adapted(model, tokenizer, tokenizer, recipe.method, below)
+    if recipe.method in NOT_MASKED and has_pretrained_head(model):
+        raise RecipeError(
+            f"tune.method = {recipe.method!r} for a {type(model).__name__}",
+            expected=f"one of {', '.join(method for method in RATES if method not in NOT_MASKED)}",
+            where="tune.method",
+        )
     if recipe.method in ADAPTER_METHODS:
         new = [*head_modules(model), *pooling_modules(model)]
         for name in pooling_modules(model):
@@ -141,12 +150,6 @@ def adapt(
         # The states of frozen layers can be kept only where no adapter of a language stands in them.
         frozen = 0 if adapters.languages else below
         return Adapted(model, tokenizer, tokenizer, recipe.method, frozen, bottlenecks=adapters)
-    if recipe.method in {"prompt", "prefix"} and has_pretrained_head(model):
-        raise RecipeError(
-            f"tune.method = {recipe.method!r} for a {type(model).__name__}",
-            expected="full, bitfit, lora, ia3 or adapter: peft has no virtual tokens for a masked LM",
-            where="tune.method",
-        )
     config = _CONFIGS[recipe.method](model, recipe, below)
     config.task_type = _TASK_TYPES.get(task.auto)
     config.modules_to_save = [*head_modules(model), *pooling_modules(model)] or None
