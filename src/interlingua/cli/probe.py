@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,7 @@ import typer
 from interlingua.cli.console import JSON, Answer, Debug, Verb, group
 
 if TYPE_CHECKING:
+    from interlingua.probe.profile import LayerGeometry, LayerLikeness
     from interlingua.scores import Score
 
 __all__ = ["app"]
@@ -18,29 +21,33 @@ __all__ = ["app"]
 app = group("Look inside an encoder.")
 
 
-# A group of a single verb would otherwise be that verb: `probe retrieve` must not become `probe`.
-@app.callback()
-def _group() -> None:
-    pass
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Name, hub id, checkpoint or run folder; `interlingua doctor` lists.")
+]
+Layers = Annotated[
+    str, typer.Option("--layers", metavar="N,...", help="Layers, 0 the embeddings, -1 the last; all by default.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Add the rows to this scores.jsonl.")]
 
 
 @app.command(cls=Verb)
 def retrieve(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Name, hub id, checkpoint or run folder; `interlingua doctor` lists.")
-    ],
+    model: Model,
     parallel: Annotated[
         str, typer.Option(metavar="FILE.tsv[.zst]", help="Multi-parallel text: id, then a column a language.")
     ],
     source: Annotated[str, typer.Option(help="Language searched from and to.")] = "en",
     centre: Annotated[bool, typer.Option("--centre", help="Take each language's mean vector off first.")] = False,
+    remove: Annotated[
+        str | None, typer.Option(metavar="lir|lsar", help="Take what tells languages apart off the vectors first.")
+    ] = None,
     layer: Annotated[
         int | None, typer.Option(help="Layer, 0 the embeddings, -1 the last; the last by default.")
     ] = None,
     limit: Annotated[
         int, typer.Option(min=0, help="Candidates at most, rows with the most languages first; 0: all.")
     ] = 500,
-    out: Annotated[Path | None, typer.Option("--out", help="Add the rows to this scores.jsonl.")] = None,
+    out: Out = None,
     as_json: JSON = False,
     debug: Debug = False,
 ) -> Answer:
@@ -71,7 +78,7 @@ def retrieve(
             done += count
             stages.stage("encode", done, total)
 
-        scores = run(encoder, texts, source=pivot, centre=centre, layer=layer, progress=encoded)
+        scores = run(encoder, texts, source=pivot, centre=centre, remove=remove, layer=layer, progress=encoded)
     if out is not None:
         append_scores(out, scores)
     return Answer(scores, [_table(scores, pivot)])
@@ -93,3 +100,115 @@ def _table(scores: list[Score], source: str) -> object:
     rows.append((f"mean of {len(ordered)}", "", *means, "", ""))
     columns = ["language", "tag", f"from {source}", f"to {source}", "P@1", "candidates", ""]
     return table(columns, rows, left=2, spare=[5])
+
+
+def _numbers(layers: str) -> list[int] | None:
+    try:
+        return [int(word) for word in layers.split(",") if word.strip()] or None
+    except ValueError:
+        raise typer.BadParameter(f"--layers {layers!r}: expected whole numbers with commas between") from None
+
+
+@app.command(cls=Verb)
+def geometry(
+    model: Model,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Texts: lang and text in columns or fields; or a column a language.")
+    ],
+    other: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Compare with this model instead, by CKA and Procrustes distance."),
+    ] = None,
+    languages: Annotated[str, typer.Option(metavar="TAG,...", help="Only these languages; all by default.")] = "",
+    by: Annotated[str, typer.Option(metavar="family|branch", help="What clusters are held against.")] = "family",
+    layers: Layers = "",
+    limit: Annotated[int, typer.Option(min=0, help="Texts a language at most, the file's first; 0: all.")] = 200,
+    keep: Annotated[int, typer.Option(min=5, help="Texts a language that the classifier of languages sees.")] = 200,
+    distances: Annotated[
+        Path | None, typer.Option(metavar="FILE.tsv", help="Write the distances between language means, by layer.")
+    ] = None,
+    out: Out = None,
+    as_json: JSON = False,
+    debug: Debug = False,
+) -> Answer:
+    """Measure where languages lie, by layer.
+
+    Families in the distances between language means, language identity, anisotropy; or the likeness of two models.
+
+    Example:
+    interlingua probe geometry e5-small package:general.tsv.zst --limit 100
+    interlingua probe geometry e5-small package:general.tsv.zst --other runs/try --layers 0,6,12
+    """
+    from interlingua.cli.progress import Stages
+    from interlingua.cli.spoken import spoken_texts
+    from interlingua.models.encoder import load
+    from interlingua.probe.profile import compare_models, language_geometry
+    from interlingua.scores import append_scores
+    from interlingua.text.lines import ReadReport
+
+    if by not in ("family", "branch"):
+        raise typer.BadParameter(f"--by {by!r}: expected family or branch")
+    if other is not None and distances is not None:
+        raise typer.BadParameter("--distances are of one model; leave --other out")
+    wanted, report = _numbers(layers), ReadReport()
+    chosen = [tag for tag in languages.split(",") if tag]
+    # Read twice, so that what is wrong with the text is said before the model works, and how much there is.
+    counts = Counter(lang for lang, _ in spoken_texts(file, languages=chosen, limit=limit, report=report))
+    total, done = sum(counts.values()) * (1 if other is None else 2), 0
+    texts = spoken_texts(file, languages=chosen, limit=limit)
+    lines: list[object]
+    with Stages({"encode": 1.0}) as stages:
+        stages.say(f"{sum(counts.values()):,} texts in {len(counts)} languages, {report.blank} blank ones passed over")
+
+        def encoded(count: int) -> None:
+            nonlocal done
+            done += count
+            stages.stage("encode", done, total)
+
+        encoder = load(model)
+        if other is not None:
+            likeness = compare_models(
+                encoder, load(other), (text for _, text in texts), layers=wanted, progress=encoded
+            )
+            scores = [score for one in likeness for score in one.scores(f"{model}~{other}")]
+            lines = [_likeness_table(likeness, model, other)]
+        else:
+            found = language_geometry(encoder, texts, layers=wanted, by="family" if by == "family" else "branch",
+                                      keep=keep, progress=encoded)  # fmt: skip
+            scores = [score for one in found for score in one.scores(model)]
+            lines = [_layer_table(found)]
+    if distances is not None:
+        _write_distances(distances, found)
+    if out is not None:
+        append_scores(out, scores)
+    return Answer(scores, lines)
+
+
+def _layer_table(found: Sequence[LayerGeometry]) -> object:
+    from interlingua.cli.tables import number, table
+
+    rows = [
+        (one.layer, *(number(value) for value in (one.v_measure, one.shuffled, one.identity, one.majority,
+                                                  one.anisotropy, statistics.fmean(one.own_anisotropy.values()))))
+        for one in found
+    ]  # fmt: skip
+    columns = ["layer", "V-measure", "shuffled", "language id", "majority", "mean cosine", "within a language"]
+    return table(columns, rows, left=0)
+
+
+def _likeness_table(found: Sequence[LayerLikeness], model: str, other: str) -> object:
+    from interlingua.cli.tables import number, table
+
+    rows = [(one.layer, one.other, number(one.cka), number(one.procrustes), one.count) for one in found]
+    return table([f"layer of {model}", f"of {other}", "CKA", "Procrustes", "texts"], rows, left=0)
+
+
+def _write_distances(path: Path, found: Sequence[LayerGeometry]) -> None:
+    from interlingua.run import atomic_write
+
+    languages = list(found[0].counts)
+    lines = ["\t".join(["layer", "lang", *languages])]
+    for one in found:
+        for lang, row in zip(languages, one.distances.tolist(), strict=True):
+            lines.append("\t".join([str(one.layer), lang, *(f"{value:.6f}" for value in row)]))
+    atomic_write(path, "\n".join(lines) + "\n")

@@ -1,22 +1,41 @@
-"""Looking inside: hidden states by layer, alignment of languages, language means."""
+"""Looking inside: hidden states by layer, alignment of languages, language means, what tells languages apart."""
 
 from interlingua.probe.alignment import centred, precision_at_1, retrieve
-from interlingua.probe.geometry import language_map, language_means
+from interlingua.probe.geometry import family_v_measure, language_map, language_means, mean_distances
 from interlingua.probe.neighbours import SCORINGS, Best, Neighbours, best_matches, nearest
-from interlingua.probe.states import TextVectors, sentence_states, text_vectors
+from interlingua.probe.profile import LayerGeometry, LayerLikeness, compare_models, language_geometry, language_identity
+from interlingua.probe.removal import REMOVALS, language_subspace, lir, lsar, removed
+from interlingua.probe.similarity import PairedSums, linear_cka, procrustes_distance
+from interlingua.probe.states import TextVectors, sentence_states, state_blocks, text_vectors
 
 __all__ = [
+    "REMOVALS",
     "SCORINGS",
     "Best",
+    "LayerGeometry",
+    "LayerLikeness",
     "Neighbours",
+    "PairedSums",
     "TextVectors",
     "best_matches",
     "centred",
+    "compare_models",
+    "family_v_measure",
+    "language_geometry",
+    "language_identity",
     "language_map",
     "language_means",
+    "language_subspace",
+    "linear_cka",
+    "lir",
+    "lsar",
+    "mean_distances",
     "nearest",
     "precision_at_1",
+    "procrustes_distance",
+    "removed",
     "retrieve",
     "sentence_states",
+    "state_blocks",
     "text_vectors",
 ]
