@@ -70,3 +70,24 @@ def test_texts_with_their_languages(tmp_path: Path) -> None:
         list(spoken_texts(tmp_path / "b.jsonl"))
     with pytest.raises(LanguageError, match="no text in fr"):
         list(spoken_texts(tmp_path / "c.tsv", languages=["fr"]))
+
+
+def test_links(tiny_run: Path, tmp_path: Path) -> None:
+    # A sentence and itself: no errors, by table and by Pharaoh's links; limits by language pair; what is refused.
+    table = tmp_path / "gold.tsv"
+    row = "the dog saw it\tthe dog saw it\t0-0 1-1 2-2 3-3\t"
+    table.write_text(
+        "pair\tsrc_tokens\ttgt_tokens\tsure\tpossible\n" + f"en-de\t{row}\n" * 3 + f"en-fr\t{row}\n", encoding="utf-8"
+    )
+    words = ["probe", "links", tiny_run, table, "--layers", "0", "--limit", 2]
+    document = json.loads(run(*words, "--out", tmp_path / "s.jsonl", "--json").stdout)
+    assert {(r["language"], r["n"]) for r in document} == {("de", 2), ("fr", 1)}
+    assert {r["value"] for r in document if r["metric"] == "aer"} == {0.0}
+    assert len(read_scores(tmp_path / "s.jsonl")) == len(document) == 2 * 3 * 4
+    assert "AER by layer" in run(*words, "--methods", "argmax").stdout
+    (tmp_path / "t").write_text("the dog ||| the dog\n", encoding="utf-8")
+    (tmp_path / "l").write_text("0-0 1?1\n", encoding="utf-8")
+    plain = ["probe", "links", tiny_run, tmp_path / "t", "--links", tmp_path / "l", "--source", "en", "--target", "de"]
+    assert {r["value"] for r in json.loads(run(*plain, "--json").stdout) if r["metric"] == "recall"} == {1.0}
+    assert run(*words, "--methods", "argmx").exit_code == 1
+    assert run(*words, "--source", "es").exit_code == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +13,10 @@ import typer
 from interlingua.cli.console import JSON, Answer, Debug, Verb, group
 
 if TYPE_CHECKING:
+    from interlingua.probe.links import LayerLinks
     from interlingua.probe.profile import LayerGeometry, LayerLikeness
     from interlingua.scores import Score
+    from interlingua.text.alignments import AlignedPair
 
 __all__ = ["app"]
 
@@ -212,3 +214,93 @@ def _write_distances(path: Path, found: Sequence[LayerGeometry]) -> None:
         for lang, row in zip(languages, one.distances.tolist(), strict=True):
             lines.append("\t".join([str(one.layer), lang, *(f"{value:.6f}" for value in row)]))
     atomic_write(path, "\n".join(lines) + "\n")
+
+
+@app.command(cls=Verb)
+def links(
+    model: Model,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Table with src_tokens, tgt_tokens, sure, possible; or source ||| target."),
+    ],
+    gold: Annotated[
+        Path | None, typer.Option("--links", metavar="FILE", help="Gold links of the lines of FILE: i-j, i?j possible.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(metavar="TAG", help="Language of the first side.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="TAG", help="Language of the second side.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only the table's rows of this split.")] = None,
+    methods: Annotated[
+        str, typer.Option(metavar="NAME,...", help="argmax, itermax, transport.")
+    ] = "argmax,itermax,transport",
+    layers: Layers = "",
+    limit: Annotated[int, typer.Option(min=0, help="Pairs a language pair at most, the file's first; 0: all.")] = 0,
+    out: Out = None,
+    as_json: JSON = False,
+    debug: Debug = False,
+) -> Answer:
+    """Link words with their translations, by layer.
+
+    Links read from the states of words in context, and their error rate against gold links.
+
+    Example:
+    interlingua probe links e5-small gold.tsv --source en --target fr --split gold
+    interlingua probe links e5-small text.en-fr --links text.links --source en --target fr --layers 6,8
+    """
+    from interlingua.cli.progress import Stages
+    from interlingua.models.encoder import load
+    from interlingua.probe.links import check_methods, word_links
+    from interlingua.scores import append_scores
+    from interlingua.text.alignments import read_alignments
+    from interlingua.text.lines import ReadReport
+
+    names = [name for name in methods.split(",") if name]
+    check_methods(names)
+    wanted, report, counts = _numbers(layers), ReadReport(), Counter[tuple[str, str]]()
+
+    def pairs() -> Iterator[AlignedPair]:
+        taken = Counter[tuple[str, str]]()
+        for pair in read_alignments(
+            file, links=gold, source_lang=source, target_lang=target, split=split, report=report
+        ):
+            spoken = (pair.source_lang, pair.target_lang)
+            taken[spoken] += 1
+            if not limit or taken[spoken] <= limit:
+                yield pair
+
+    counts.update((pair.source_lang, pair.target_lang) for pair in pairs())
+    total, done, blank = 2 * sum(counts.values()), 0, report.missing
+    with Stages({"encode": 1.0}) as stages:
+        stages.say(
+            f"{total // 2:,} pairs of sentences in {len(counts)} language pairs, {blank} without links passed over"
+        )
+
+        def encoded(count: int) -> None:
+            nonlocal done
+            done += count
+            stages.stage("encode", done, total)
+
+        found = word_links(load(model), pairs(), layers=wanted, methods=names, progress=encoded)
+    scores = [score for one in found for score in one.scores(model)]
+    if out is not None:
+        append_scores(out, scores)
+    return Answer(scores, [line for spoken in counts for line in _link_lines(found, spoken, names)])
+
+
+def _link_lines(found: Sequence[LayerLinks], spoken: tuple[str, str], methods: Sequence[str]) -> list[object]:
+    from interlingua.cli.tables import number, table
+
+    own = {(one.layer, one.method): one for one in found if (one.source, one.target) == spoken}
+    layers = list(dict.fromkeys(layer for layer, _ in own))
+    first = next(iter(own.values()))
+    rows = [(layer, *(number(own[layer, method].counts.aer) for method in methods)) for layer in layers]
+    best = {method: min((own[layer, method] for layer in layers), key=lambda one: one.counts.aer) for method in methods}
+    low = [
+        (method, one.layer, *(number(getattr(one.counts, name)) for name in ("aer", "precision", "recall", "f1")))
+        for method, one in best.items()
+    ]
+    return [
+        f"{spoken[0]}-{spoken[1]}, {first.pairs:,} pairs of sentences, {first.missing} words without a state;"
+        " AER by layer, and where it is lowest:",
+        table(["layer", *methods], rows, left=0),
+        table(["method", "layer", "AER", "precision", "recall", "F1"], low),
+    ]
