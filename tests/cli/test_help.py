@@ -42,8 +42,9 @@ def test_verbs_are_those_of_the_issue() -> None:
     # The lists of the issues, in the order of help.
     wanted = (
         "tour, corpus build, vocab train, vocab report, shards write, shards inspect, pretrain, watch, finetune,"
-        " continual, evaluate, compare, forecast, probe retrieve, retrieve sentences, retrieve bitext,"
-        " retrieve passages, translate train, translate run, translate score, report,"
+        " continual, evaluate, compare, forecast, probe retrieve, probe geometry, probe links,"
+        " retrieve sentences, retrieve bitext, retrieve passages, translate train, translate run,"
+        " translate score, report,"
         " study list, study run, study report, recipe list, recipe show, recipe check,"
         " bench pretrain, bench embed, bench tune, bench corpus, doctor"
     )

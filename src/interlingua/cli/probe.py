@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,36 +13,43 @@ import typer
 from interlingua.cli.console import JSON, Answer, Debug, Verb, group
 
 if TYPE_CHECKING:
+    from interlingua.probe.links import LayerLinks
+    from interlingua.probe.profile import LayerGeometry, LayerLikeness
     from interlingua.scores import Score
+    from interlingua.text.alignments import AlignedPair
 
 __all__ = ["app"]
 
 app = group("Look inside an encoder.")
 
 
-# A group of a single verb would otherwise be that verb: `probe retrieve` must not become `probe`.
-@app.callback()
-def _group() -> None:
-    pass
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Name, hub id, checkpoint or run folder; `interlingua doctor` lists.")
+]
+Layers = Annotated[
+    str, typer.Option("--layers", metavar="N,...", help="Layers, 0 the embeddings, -1 the last; all by default.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Add the rows to this scores.jsonl.")]
 
 
 @app.command(cls=Verb)
 def retrieve(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="Name, hub id, checkpoint or run folder; `interlingua doctor` lists.")
-    ],
+    model: Model,
     parallel: Annotated[
         str, typer.Option(metavar="FILE.tsv[.zst]", help="Multi-parallel text: id, then a column a language.")
     ],
     source: Annotated[str, typer.Option(help="Language searched from and to.")] = "en",
     centre: Annotated[bool, typer.Option("--centre", help="Take each language's mean vector off first.")] = False,
+    remove: Annotated[
+        str | None, typer.Option(metavar="lir|lsar", help="Take what tells languages apart off the vectors first.")
+    ] = None,
     layer: Annotated[
         int | None, typer.Option(help="Layer, 0 the embeddings, -1 the last; the last by default.")
     ] = None,
     limit: Annotated[
         int, typer.Option(min=0, help="Candidates at most, rows with the most languages first; 0: all.")
     ] = 500,
-    out: Annotated[Path | None, typer.Option("--out", help="Add the rows to this scores.jsonl.")] = None,
+    out: Out = None,
     as_json: JSON = False,
     debug: Debug = False,
 ) -> Answer:
@@ -71,7 +80,7 @@ def retrieve(
             done += count
             stages.stage("encode", done, total)
 
-        scores = run(encoder, texts, source=pivot, centre=centre, layer=layer, progress=encoded)
+        scores = run(encoder, texts, source=pivot, centre=centre, remove=remove, layer=layer, progress=encoded)
     if out is not None:
         append_scores(out, scores)
     return Answer(scores, [_table(scores, pivot)])
@@ -93,3 +102,205 @@ def _table(scores: list[Score], source: str) -> object:
     rows.append((f"mean of {len(ordered)}", "", *means, "", ""))
     columns = ["language", "tag", f"from {source}", f"to {source}", "P@1", "candidates", ""]
     return table(columns, rows, left=2, spare=[5])
+
+
+def _numbers(layers: str) -> list[int] | None:
+    try:
+        return [int(word) for word in layers.split(",") if word.strip()] or None
+    except ValueError:
+        raise typer.BadParameter(f"--layers {layers!r}: expected whole numbers with commas between") from None
+
+
+@app.command(cls=Verb)
+def geometry(
+    model: Model,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Texts: lang and text in columns or fields; or a column a language.")
+    ],
+    other: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Compare with this model instead, by CKA and Procrustes distance."),
+    ] = None,
+    languages: Annotated[str, typer.Option(metavar="TAG,...", help="Only these languages; all by default.")] = "",
+    by: Annotated[str, typer.Option(metavar="family|branch", help="What clusters are held against.")] = "family",
+    layers: Layers = "",
+    limit: Annotated[int, typer.Option(min=0, help="Texts a language at most, the file's first; 0: all.")] = 200,
+    keep: Annotated[int, typer.Option(min=5, help="Texts a language that the classifier of languages sees.")] = 200,
+    distances: Annotated[
+        Path | None, typer.Option(metavar="FILE.tsv", help="Write the distances between language means, by layer.")
+    ] = None,
+    out: Out = None,
+    as_json: JSON = False,
+    debug: Debug = False,
+) -> Answer:
+    """Measure where languages lie, by layer.
+
+    Families in the distances between language means, language identity, anisotropy; or the likeness of two models.
+
+    Example:
+    interlingua probe geometry e5-small package:general.tsv.zst --limit 100
+    interlingua probe geometry e5-small package:general.tsv.zst --other runs/try --layers 0,6,12
+    """
+    from interlingua.cli.progress import Stages
+    from interlingua.cli.spoken import spoken_texts
+    from interlingua.models.encoder import load
+    from interlingua.probe.profile import compare_models, language_geometry
+    from interlingua.scores import append_scores
+    from interlingua.text.lines import ReadReport
+
+    if by not in ("family", "branch"):
+        raise typer.BadParameter(f"--by {by!r}: expected family or branch")
+    if other is not None and distances is not None:
+        raise typer.BadParameter("--distances are of one model; leave --other out")
+    wanted, report = _numbers(layers), ReadReport()
+    chosen = [tag for tag in languages.split(",") if tag]
+    # Read twice, so that what is wrong with the text is said before the model works, and how much there is.
+    counts = Counter(lang for lang, _ in spoken_texts(file, languages=chosen, limit=limit, report=report))
+    total, done = sum(counts.values()) * (1 if other is None else 2), 0
+    texts = spoken_texts(file, languages=chosen, limit=limit)
+    lines: list[object]
+    with Stages({"encode": 1.0}) as stages:
+        stages.say(f"{sum(counts.values()):,} texts in {len(counts)} languages, {report.blank} blank ones passed over")
+
+        def encoded(count: int) -> None:
+            nonlocal done
+            done += count
+            stages.stage("encode", done, total)
+
+        encoder = load(model)
+        if other is not None:
+            likeness = compare_models(
+                encoder, load(other), (text for _, text in texts), layers=wanted, progress=encoded
+            )
+            scores = [score for one in likeness for score in one.scores(f"{model}~{other}")]
+            lines = [_likeness_table(likeness, model, other)]
+        else:
+            found = language_geometry(encoder, texts, layers=wanted, by="family" if by == "family" else "branch",
+                                      keep=keep, progress=encoded)  # fmt: skip
+            scores = [score for one in found for score in one.scores(model)]
+            lines = [_layer_table(found)]
+    if distances is not None:
+        _write_distances(distances, found)
+    if out is not None:
+        append_scores(out, scores)
+    return Answer(scores, lines)
+
+
+def _layer_table(found: Sequence[LayerGeometry]) -> object:
+    from interlingua.cli.tables import number, table
+
+    rows = [
+        (one.layer, *(number(value) for value in (one.v_measure, one.shuffled, one.identity, one.majority,
+                                                  one.anisotropy, statistics.fmean(one.own_anisotropy.values()))))
+        for one in found
+    ]  # fmt: skip
+    columns = ["layer", "V-measure", "shuffled", "language id", "majority", "mean cosine", "within a language"]
+    return table(columns, rows, left=0)
+
+
+def _likeness_table(found: Sequence[LayerLikeness], model: str, other: str) -> object:
+    from interlingua.cli.tables import number, table
+
+    rows = [(one.layer, one.other, number(one.cka), number(one.procrustes), one.count) for one in found]
+    return table([f"layer of {model}", f"of {other}", "CKA", "Procrustes", "texts"], rows, left=0)
+
+
+def _write_distances(path: Path, found: Sequence[LayerGeometry]) -> None:
+    from interlingua.run import atomic_write
+
+    languages = list(found[0].counts)
+    lines = ["\t".join(["layer", "lang", *languages])]
+    for one in found:
+        for lang, row in zip(languages, one.distances.tolist(), strict=True):
+            lines.append("\t".join([str(one.layer), lang, *(f"{value:.6f}" for value in row)]))
+    atomic_write(path, "\n".join(lines) + "\n")
+
+
+@app.command(cls=Verb)
+def links(
+    model: Model,
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Table with src_tokens, tgt_tokens, sure, possible; or source ||| target."),
+    ],
+    gold: Annotated[
+        Path | None, typer.Option("--links", metavar="FILE", help="Gold links of the lines of FILE: i-j, i?j possible.")
+    ] = None,
+    source: Annotated[str | None, typer.Option(metavar="TAG", help="Language of the first side.")] = None,
+    target: Annotated[str | None, typer.Option(metavar="TAG", help="Language of the second side.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only the table's rows of this split.")] = None,
+    methods: Annotated[
+        str, typer.Option(metavar="NAME,...", help="argmax, itermax, transport.")
+    ] = "argmax,itermax,transport",
+    layers: Layers = "",
+    limit: Annotated[int, typer.Option(min=0, help="Pairs a language pair at most, the file's first; 0: all.")] = 0,
+    out: Out = None,
+    as_json: JSON = False,
+    debug: Debug = False,
+) -> Answer:
+    """Link words with their translations, by layer.
+
+    Links read from the states of words in context, and their error rate against gold links.
+
+    Example:
+    interlingua probe links e5-small gold.tsv --source en --target fr --split gold
+    interlingua probe links e5-small text.en-fr --links text.links --source en --target fr --layers 6,8
+    """
+    from interlingua.cli.progress import Stages
+    from interlingua.models.encoder import load
+    from interlingua.probe.links import check_methods, word_links
+    from interlingua.scores import append_scores
+    from interlingua.text.alignments import read_alignments
+    from interlingua.text.lines import ReadReport
+
+    names = [name for name in methods.split(",") if name]
+    check_methods(names)
+    wanted, report, counts = _numbers(layers), ReadReport(), Counter[tuple[str, str]]()
+
+    def pairs() -> Iterator[AlignedPair]:
+        taken = Counter[tuple[str, str]]()
+        for pair in read_alignments(
+            file, links=gold, source_lang=source, target_lang=target, split=split, report=report
+        ):
+            spoken = (pair.source_lang, pair.target_lang)
+            taken[spoken] += 1
+            if not limit or taken[spoken] <= limit:
+                yield pair
+
+    counts.update((pair.source_lang, pair.target_lang) for pair in pairs())
+    total, done, blank = 2 * sum(counts.values()), 0, report.missing
+    with Stages({"encode": 1.0}) as stages:
+        stages.say(
+            f"{total // 2:,} pairs of sentences in {len(counts)} language pairs, {blank} without links passed over"
+        )
+
+        def encoded(count: int) -> None:
+            nonlocal done
+            done += count
+            stages.stage("encode", done, total)
+
+        found = word_links(load(model), pairs(), layers=wanted, methods=names, progress=encoded)
+    scores = [score for one in found for score in one.scores(model)]
+    if out is not None:
+        append_scores(out, scores)
+    return Answer(scores, [line for spoken in counts for line in _link_lines(found, spoken, names)])
+
+
+def _link_lines(found: Sequence[LayerLinks], spoken: tuple[str, str], methods: Sequence[str]) -> list[object]:
+    from interlingua.cli.tables import number, table
+
+    own = {(one.layer, one.method): one for one in found if (one.source, one.target) == spoken}
+    layers = list(dict.fromkeys(layer for layer, _ in own))
+    first = next(iter(own.values()))
+    rows = [(layer, *(number(own[layer, method].counts.aer) for method in methods)) for layer in layers]
+    best = {method: min((own[layer, method] for layer in layers), key=lambda one: one.counts.aer) for method in methods}
+    low = [
+        (method, one.layer, *(number(getattr(one.counts, name)) for name in ("aer", "precision", "recall", "f1")))
+        for method, one in best.items()
+    ]
+    return [
+        f"{spoken[0]}-{spoken[1]}, {first.pairs:,} pairs of sentences, {first.missing} words without a state;"
+        " AER by layer, and where it is lowest:",
+        table(["layer", *methods], rows, left=0),
+        table(["method", "layer", "AER", "precision", "recall", "F1"], low),
+    ]

@@ -1,22 +1,54 @@
-"""Looking inside: hidden states by layer, alignment of languages, language means."""
+"""Looking inside: hidden states by layer, alignment of languages, language means, what tells languages apart."""
 
 from interlingua.probe.alignment import centred, precision_at_1, retrieve
-from interlingua.probe.geometry import language_map, language_means
+from interlingua.probe.geometry import family_v_measure, language_map, language_means, mean_distances
+from interlingua.probe.links import LayerLinks, LinkCounts, itermax, mutual_argmax, transport_plan, word_links
 from interlingua.probe.neighbours import SCORINGS, Best, Neighbours, best_matches, nearest
-from interlingua.probe.states import TextVectors, sentence_states, text_vectors
+from interlingua.probe.profile import LayerGeometry, LayerLikeness, compare_models, language_geometry, language_identity
+from interlingua.probe.removal import REMOVALS, language_subspace, lir, lsar, removed
+from interlingua.probe.similarity import PairedSums, linear_cka, procrustes_distance
+from interlingua.probe.states import TextVectors, sentence_states, state_blocks, text_vectors
+from interlingua.probe.wordstates import WordedText, WordStates, joined_words, segmented, word_state_blocks
 
 __all__ = [
+    "REMOVALS",
     "SCORINGS",
     "Best",
+    "LayerGeometry",
+    "LayerLikeness",
+    "LayerLinks",
+    "LinkCounts",
     "Neighbours",
+    "PairedSums",
     "TextVectors",
+    "WordStates",
+    "WordedText",
     "best_matches",
     "centred",
+    "compare_models",
+    "family_v_measure",
+    "itermax",
+    "joined_words",
+    "language_geometry",
+    "language_identity",
     "language_map",
     "language_means",
+    "language_subspace",
+    "linear_cka",
+    "lir",
+    "lsar",
+    "mean_distances",
+    "mutual_argmax",
     "nearest",
     "precision_at_1",
+    "procrustes_distance",
+    "removed",
     "retrieve",
+    "segmented",
     "sentence_states",
+    "state_blocks",
     "text_vectors",
+    "transport_plan",
+    "word_links",
+    "word_state_blocks",
 ]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from interlingua.errors import DataError, LanguageError
 from interlingua.probe.neighbours import best_matches
+from interlingua.probe.removal import check_removal, removed
 from interlingua.scores import Score
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ def retrieve(
     *,
     source: str = "en",
     centre: bool = False,
+    remove: str | None = None,
     layer: int | None = None,
     task: str = "retrieval",
     progress: Callable[[int], Any] | None = None,
@@ -92,6 +94,7 @@ def retrieve(
         texts: language -> id -> text; texts with the same id translate each other.
         source: the language searched from and to.
         centre: take each language's mean off first (no labels needed).
+        remove: take what tells languages apart off first, one of :data:`interlingua.probe.removal.REMOVALS`.
         layer: which layer's states; the last if None.
         task: name in the rows.
         progress: called with the number of texts encoded.
@@ -102,15 +105,21 @@ def retrieve(
     Raises:
         LanguageError: the source is not among the languages.
         DataError: a language without a text in common with the source.
+        RecipeError: an unknown way of removal, or too few texts for it.
     """
     from interlingua.probe.states import sentence_states
 
+    if remove is not None:
+        check_removal(remove)
     if source not in texts:
         raise LanguageError(f"no text in {source!r}", expected=f"one of {', '.join(texts)}", where="source")
     flat = [text for by_id in texts.values() for text in by_id.values()]
     states = sentence_states(encoder, flat, layers=None if layer is None else [layer], progress=progress)[0]
     ends = list(itertools.accumulate(len(by_id) for by_id in texts.values()))
     vectors = {lang: states[end - len(texts[lang]) : end] for lang, end in zip(texts, ends, strict=True)}
+    name = encoder.name
+    if remove is not None:
+        vectors, name = removed(vectors, remove), f"{name}+{remove}"
     scores = []
     for lang, by_id in texts.items():
         if lang == source:
@@ -123,5 +132,5 @@ def retrieve(
             source: vectors[source][[theirs.index(i) for i in both]],
             lang: vectors[lang][[own.index(i) for i in both]],
         }
-        scores += retrieval_scores(rows, source=source, model=encoder.name, task=task, centre=centre)
+        scores += retrieval_scores(rows, source=source, model=name, task=task, centre=centre)
     return scores

@@ -1,12 +1,14 @@
 """Sentence vectors from any layer, streamed.
 
-In: an encoder and texts. Out: mean-pooled states of the layers asked for. Decision: texts are run sorted by length
-and only pooled vectors are kept, so memory is texts x layers x width, not tokens.
+In: an encoder and texts. Out: mean-pooled states of the layers asked for. Decision: a block of texts is tokenised and
+run sorted by length, and only pooled vectors leave it, so memory is one block, or texts x layers x width where all are
+wanted at once, never tokens. Price: lengths are sorted within a block only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,67 @@ from interlingua.models.attention import hidden_states, pool_segments
 from interlingua.models.encoder import Encoder, length_sorted_batches
 from interlingua.models.precision import for_inference, inference_dtype
 
-__all__ = ["TextVectors", "sentence_states", "text_vectors"]
+__all__ = ["TextVectors", "layer_numbers", "sentence_states", "state_blocks", "text_vectors"]
+
+
+def layer_numbers(encoder: Encoder, layers: Sequence[int] | None) -> list[int]:
+    """Layers counted from 0, the embeddings.
+
+    Args:
+        encoder: any encoder.
+        layers: numbers, negative ones from the top; all layers if None.
+
+    Raises:
+        RecipeError: a layer the network does not have.
+    """
+    count = encoder.model.config.num_hidden_layers + 1
+    for layer in layers or ():
+        if not -count <= layer < count:
+            raise RecipeError(f"layer {layer}", expected=f"0 (embeddings) to {count - 1}", where="layers")
+    return [layer % count for layer in (range(count) if layers is None else layers)]
+
+
+def state_blocks(
+    encoder: Encoder,
+    texts: Iterable[str],
+    *,
+    layers: Sequence[int] | None = None,
+    block: int = 1024,
+    batch_tokens: int = 2048,
+    progress: Callable[[int], Any] | None = None,
+) -> Iterator[NDArray[np.float32]]:
+    """Mean-pooled states by layer, block by block, for texts without end: memory is that of one block.
+
+    Args:
+        encoder: any encoder.
+        texts: any iterable, read as it is needed.
+        layers: layer numbers (0: embeddings; negative from the top); all if None.
+        block: texts that are tokenised, sorted by length and returned together.
+        batch_tokens: tokens a forward pass.
+        progress: called with the number of texts done since the last call.
+
+    Yields:
+        float32 [layers, block, D], in the order of ``texts``; the last block may be shorter.
+
+    Raises:
+        RecipeError: a layer the network does not have.
+    """
+    wanted = layer_numbers(encoder, layers)
+    model = for_inference(encoder.model, inference_dtype(encoder.model))
+    waiting = iter(texts)
+    while some := list(itertools.islice(waiting, block)):
+        out = np.zeros((len(wanted), len(some), model.config.hidden_size), dtype=np.float32)
+        rows = length_sorted_batches(encoder.tokenize(some), encoder.tokenizer, batch_tokens=batch_tokens)
+        # Not around the yield: whoever reads the blocks would run in inference mode as well.
+        with torch.inference_mode():
+            for indices, batch in rows:
+                batch = batch.to(model.device)
+                states = hidden_states(model, batch)
+                for row, layer in enumerate(wanted):
+                    out[row, indices] = pool_segments(states[layer].float(), batch).cpu().numpy()
+                if progress:
+                    progress(len(indices))
+        yield out
 
 
 def sentence_states(
@@ -45,22 +107,12 @@ def sentence_states(
     Raises:
         RecipeError: a layer the network does not have.
     """
-    count = encoder.model.config.num_hidden_layers + 1
-    wanted = [-1] if layers is None else list(layers)
-    for layer in wanted:
-        if not -count <= layer < count:
-            raise RecipeError(f"layer {layer}", expected=f"0 (embeddings) to {count - 1}", where="layers")
-    model = for_inference(encoder.model, inference_dtype(encoder.model))
-    token_lists = encoder.tokenize(texts)
-    out = np.zeros((len(wanted), len(texts), model.config.hidden_size), dtype=np.float32)
-    with torch.inference_mode():
-        for indices, batch in length_sorted_batches(token_lists, encoder.tokenizer, batch_tokens=batch_tokens):
-            batch = batch.to(model.device)
-            states = hidden_states(model, batch)
-            for row, layer in enumerate(wanted):
-                out[row, indices] = pool_segments(states[layer].float(), batch).cpu().numpy()
-            if progress:
-                progress(len(indices))
+    wanted = layer_numbers(encoder, [-1] if layers is None else layers)
+    out = np.zeros((len(wanted), len(texts), encoder.model.config.hidden_size), dtype=np.float32)
+    done = 0
+    for states in state_blocks(encoder, texts, layers=wanted, batch_tokens=batch_tokens, progress=progress):
+        out[:, done : done + states.shape[1]] = states
+        done += states.shape[1]
     return out
 
 

@@ -1,0 +1,93 @@
+"""``probe`` over a tiny real run: what is printed is what the library found; what is wrong is said before it works."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.fixtures_cli import VERSES, run
+
+from interlingua.cli.spoken import spoken_texts
+from interlingua.errors import DataError, LanguageError
+from interlingua.scores import read_scores
+
+
+def test_geometry(tiny_run: Path, tmp_path: Path) -> None:
+    # Two layers, three languages, rows in the file, distances as a table with zeros on the diagonal.
+    words = ["probe", "geometry", tiny_run, VERSES, "--languages", "en,de,fi", "--limit", 10, "--layers", "0,-1"]
+    out, table = tmp_path / "s.jsonl", tmp_path / "d.tsv"
+    result = run(*words, "--out", out, "--distances", table, "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert {row["task"] for row in document} == {"geometry.layer0", "geometry.layer1"}
+    assert len(read_scores(out)) == len(document) == 2 * (5 + 2 * 3)
+    lines = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()]
+    assert lines[0] == ["layer", "lang", "en", "de", "fi"]
+    assert len(lines) == 7
+    assert [float(row[2 + i]) for i, row in enumerate(lines[1:4])] == [0, 0, 0]
+    assert "V-measure" in run(*words).stdout
+
+
+def test_geometry_beside_another_model(tiny_run: Path) -> None:
+    # A model is like itself in both layers.
+    words = ["probe", "geometry", tiny_run, VERSES, "--limit", 3, "--other", tiny_run]
+    document = json.loads(run(*words, "--json").stdout)
+    assert [row["value"] for row in document if row["metric"] == "linear_cka"] == pytest.approx([1, 1], abs=1e-5)
+    assert "CKA" in run(*words).stdout
+
+
+def test_what_probes_refuse(tiny_run: Path, tmp_path: Path) -> None:
+    # Layers that are no numbers or not there, a kinship nobody knows, a language that is not in the file.
+    for words, code, text in (
+        (["--layers", "one"], 2, "whole numbers"),
+        (["--layers", "9"], 1, "layer 9"),
+        (["--by", "tribe"], 2, "family or branch"),
+        (["--languages", "en,pl"], 1, "no text in pl"),
+        (["--other", tiny_run, "--distances", tmp_path / "d"], 2, "of one model"),
+    ):
+        result = run("probe", "geometry", tiny_run, VERSES, "--limit", 5, *words)
+        assert result.exit_code == code, result.output
+        assert text in result.stderr
+    assert run("probe", "retrieve", tiny_run, "--parallel", VERSES, "--remove", "lirr").exit_code == 1
+
+
+def test_retrieve_with_removal(tiny_run: Path) -> None:
+    # The rows carry the way in the model's name.
+    words = ["probe", "retrieve", tiny_run, "--parallel", VERSES, "--limit", 20, "--remove", "lsar", "--json"]
+    assert {row["model"] for row in json.loads(run(*words).stdout)} == {f"{tiny_run}+lsar"}
+
+
+def test_texts_with_their_languages(tmp_path: Path) -> None:
+    # Columns, JSON lines, a column a language; limits by language; text without a language.
+    (tmp_path / "a.tsv").write_text("lang\tid\ttext\ndeu_Latn\t1\tja\nen\t1\tyes\nde\t2\tnein\n", encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text('{"lang": "en", "text": "yes"}\n{"text": "what?"}\n', encoding="utf-8")
+    (tmp_path / "c.tsv").write_text("id\ten\tde\n1\tyes\tja\n2\tno\t\n", encoding="utf-8")
+    assert list(spoken_texts(tmp_path / "a.tsv")) == [("de", "ja"), ("en", "yes"), ("de", "nein")]
+    assert list(spoken_texts(tmp_path / "a.tsv", limit=1, languages=["de"])) == [("de", "ja")]
+    assert list(spoken_texts(tmp_path / "c.tsv")) == [("en", "yes"), ("de", "ja"), ("en", "no")]
+    with pytest.raises(DataError, match="nobody has named"):
+        list(spoken_texts(tmp_path / "b.jsonl"))
+    with pytest.raises(LanguageError, match="no text in fr"):
+        list(spoken_texts(tmp_path / "c.tsv", languages=["fr"]))
+
+
+def test_links(tiny_run: Path, tmp_path: Path) -> None:
+    # A sentence and itself: no errors, by table and by Pharaoh's links; limits by language pair; what is refused.
+    table = tmp_path / "gold.tsv"
+    row = "the dog saw it\tthe dog saw it\t0-0 1-1 2-2 3-3\t"
+    table.write_text(
+        "pair\tsrc_tokens\ttgt_tokens\tsure\tpossible\n" + f"en-de\t{row}\n" * 3 + f"en-fr\t{row}\n", encoding="utf-8"
+    )
+    words = ["probe", "links", tiny_run, table, "--layers", "0", "--limit", 2]
+    document = json.loads(run(*words, "--out", tmp_path / "s.jsonl", "--json").stdout)
+    assert {(r["language"], r["n"]) for r in document} == {("de", 2), ("fr", 1)}
+    assert {r["value"] for r in document if r["metric"] == "aer"} == {0.0}
+    assert len(read_scores(tmp_path / "s.jsonl")) == len(document) == 2 * 3 * 4
+    assert "AER by layer" in run(*words, "--methods", "argmax").stdout
+    (tmp_path / "t").write_text("the dog ||| the dog\n", encoding="utf-8")
+    (tmp_path / "l").write_text("0-0 1?1\n", encoding="utf-8")
+    plain = ["probe", "links", tiny_run, tmp_path / "t", "--links", tmp_path / "l", "--source", "en", "--target", "de"]
+    assert {r["value"] for r in json.loads(run(*plain, "--json").stdout) if r["metric"] == "recall"} == {1.0}
+    assert run(*words, "--methods", "argmx").exit_code == 1
+    assert run(*words, "--source", "es").exit_code == 1
