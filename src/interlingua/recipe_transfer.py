@@ -34,7 +34,7 @@ class LabelledFile(Recipe):
     columns: dict[Literal["text", "text_pair", "label", "question", "context", "lang", "lang_pair", "split"], str] = (
         Field(default_factory=dict)
     )
-    """classify, score, span: this file's own names of columns, {text: sentence1, label: gold_label} or {question:
+    """This file's own names of columns, {text: sentence1, label: gold_label} or {question:
     question_translated}; the task's otherwise."""
     split: str | None = None
     """Only rows whose `split` column says so."""
@@ -49,8 +49,8 @@ class LabelledFile(Recipe):
         return tuple(canonical(tag) for tag in tags)
 
     mapping: Path | dict[str, str] | None = None
-    """classify, tag: other names for this file's labels, {old: new} or a file with a line `old<TAB>new` each; before
-    those of the task."""
+    """classify, cloze, tag: other names for this file's labels, {old: new} or a file with a line `old<TAB>new` each;
+    before those of the task."""
 
     @field_validator("lang", "lang_pair")
     @classmethod
@@ -108,8 +108,8 @@ class TaskRecipe(Recipe):
     """span: an answer that is not where the file says. stop: refuse the file; repair: move it to the nearest place
     where its text stands; drop: leave it out. Both are counted."""
     mapping: Path | dict[str, str] | None = None
-    """classify, tag: other names for the labels of all files, {old: new} or a file with a line `old<TAB>new` each;
-    entities by their type."""
+    """classify, cloze, tag: other names for the labels of all files, {old: new} or a file with a line `old<TAB>new`
+    each; entities by their type."""
     unseen_labels: Literal["stop", "wrong"] = "stop"
     """classify, cloze, tag: a label of the test files that training never saw. stop: refuse it; wrong: name it, and
     count its examples (or words) as predicted wrong."""

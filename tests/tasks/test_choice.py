@@ -148,6 +148,17 @@ def test_rows_of_xcopa(tmp_path: Path) -> None:
         Choice.read(RECIPE, file.model_copy(update={"split": "test"}))
 
 
+def test_columns_under_a_files_own_names(tmp_path: Path) -> None:
+    """Text, question, label and a language that the file calls otherwise."""
+    path = tmp_path / "x.jsonl"
+    row = {"premise": "p", "ask": "why?", "a": "1", "b": "2", "gold": 1, "lang": "et"}
+    path.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    recipe = TaskRecipe(type="choice", choices=("a", "b"), question="question")
+    columns = {"text": "premise", "question": "ask", "label": "gold"}
+    (found,) = Choice.read(recipe, LabelledFile.model_validate({"path": path, "columns": columns}))
+    assert (found.text, found.lang, found.choices, found.right) == ("p why?", "et", ("1", "2"), 1)
+
+
 def test_controls(hf_tokenizer: Any, examples: list[ChoiceExample]) -> None:
     """The most frequent place is right half the time here; the text's own n-grams always."""
     config = tiny_config("bert", vocabulary=len(hf_tokenizer), pad_token_id=hf_tokenizer.pad_token_id)

@@ -75,6 +75,8 @@ class ScoreCache:
         if not path.is_file():
             return None
         facts = json.loads(path.read_text(encoding="utf-8"))
+        if "task" not in facts:  # written before metrics followed from what is kept
+            return None
         counts = np.load(self.folder / f"{key}.npy")
         return Scored([Score(**row) for row in facts["scores"]], facts["task"], facts["examples"], counts)
 

@@ -309,7 +309,9 @@ def _score(
     taught = [tag for file in recipe.task.train for tag in _languages(file)]
     first = next((tag for tag in taught if tag in groups), None) if work.recipe.shift else None
     if work.recipe.shift and first is None:
-        work.say(f"{entry.name}, {source}: not shifted, no test language it was taught in ({', '.join(taught)})")
+        lacking = f"no test language it was taught in ({', '.join(taught)})"
+        asked = ", or --languages leaves it out" if work.languages else ""
+        work.say(f"{entry.name}, {source}: not shifted, {lacking}{asked}")
     stage = f"score {entry.name}, {source}"
     found = score_missing(
         subjects,

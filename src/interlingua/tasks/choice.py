@@ -100,9 +100,12 @@ class Choice(Task):
                               where=str(file.path))  # fmt: skip
         path = resolve(file.path)
         wanted = (recipe.text, recipe.label, *recipe.choices, *([recipe.question] if recipe.question else []))
+        usual = {"text": recipe.text, "label": recipe.label, "question": recipe.question or "question"}
+        named = {usual.get(name, str(name)): column for name, column in file.columns.items()}
         found = []
-        for number, row in numbered_rows(path, ReadReport()):
+        for number, own in numbered_rows(path, ReadReport()):
             where = f"{path}, line {number}"
+            row = own | {name: own[column] for name, column in named.items() if column in own}
             for column in wanted:
                 if column not in row:
                     raise DataError(

@@ -105,8 +105,9 @@ class Span(Task):
         if file.path_pair is None:
             return questions
         others = read_questions(
-            resolve(file.path_pair), lang=file.lang_pair or file.lang, bad_answers=recipe.bad_answers
-        )
+            resolve(file.path_pair), lang=file.lang_pair or file.lang,
+            split=file.split, columns=columns, bad_answers=recipe.bad_answers,
+        )  # fmt: skip
         return crossed(questions, others)
 
     @classmethod
