@@ -64,7 +64,7 @@ def test_evaluate(tuned: Path) -> None:
     assert {row["language"] for row in document["rows"]["tuned+shift"]} == {"en", "de"}
     steered = run("evaluate", tuned / "run", "--steer", "0,1", "--out", tuned / "steered.jsonl")
     assert steered.exit_code == 0, steered.output
-    assert "lowest mean entropy of the classes predicted in the target languages" in " ".join(steered.stdout.split())
+    assert "highest mutual information of text and predicted class" in " ".join(steered.stdout.split())
     assert {s.model for s in read_scores(tuned / "steered.jsonl")} == {"tuned", "tuned+steer@0", "tuned+steer@1"}
     assert run("evaluate", tuned / "run", "--steer", "all").exit_code == 2
 

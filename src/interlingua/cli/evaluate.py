@@ -49,7 +49,7 @@ def evaluate(
         typer.Option(
             metavar="auto|LAYER,...",
             help="Also with the states of every language moved onto the source's at a layer: these, or all; the one "
-            "with the surest predictions is shown (no labels used).",
+            "with the most informative predictions is shown (no labels used).",
         ),
     ] = "",
     controls: Annotated[
@@ -166,8 +166,8 @@ def _evaluate(
         if model == "tuned+shift":
             lines.append("language means shifted onto the source's:")
         elif moved and model != "tuned":
-            surest = ", ".join(f"{layer}: {value:.3f}" for layer, value in moved.entropies.items())
-            lines.append(f"states moved onto the source's at layer {moved.layer} ({RULE}; entropies {surest}):")
+            each = ", ".join(f"{layer}: {value:.3f}" for layer, value in moved.information.items())
+            lines.append(f"states moved onto the source's at layer {moved.layer} ({RULE}; {each}):")
         lines.append(score_table(measured, metric=metric, source=taught))
     seeds = ", ".join(str(one.seed) for one in tuned)
     lines += tuned[0].notes(examples)
