@@ -180,6 +180,9 @@ def geometry(
                                       keep=keep, progress=encoded)  # fmt: skip
             scores = [score for one in found for score in one.scores(model)]
             lines = [_layer_table(found)]
+            if found[0].full:
+                stages.say(f"{found[0].full:,} texts fill the {encoder.max_length} tokens that {model} takes;"
+                           " longer ones were cut there")  # fmt: skip
     if distances is not None:
         _write_distances(distances, found)
     if out is not None:
