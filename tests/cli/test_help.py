@@ -42,7 +42,7 @@ def test_verbs_are_those_of_the_issue() -> None:
     # The lists of the issues, in the order of help.
     wanted = (
         "tour, corpus build, vocab train, vocab report, shards write, shards inspect, pretrain, watch, finetune,"
-        " continual, evaluate, compare, forecast, probe retrieve, probe geometry, probe links,"
+        " continual, evaluate, compare, forecast, probe retrieve, probe geometry, probe links, probe words,"
         " retrieve sentences, retrieve bitext, retrieve passages, translate train, translate run,"
         " translate score, report,"
         " study list, study run, study report, recipe list, recipe show, recipe check,"

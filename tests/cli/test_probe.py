@@ -91,3 +91,31 @@ def test_links(tiny_run: Path, tmp_path: Path) -> None:
     assert {r["value"] for r in json.loads(run(*plain, "--json").stdout) if r["metric"] == "recall"} == {1.0}
     assert run(*words, "--methods", "argmx").exit_code == 1
     assert run(*words, "--source", "es").exit_code == 1
+
+
+def test_words(tiny_run: Path, tmp_path: Path) -> None:
+    # Contextual and static vectors, both scorings; rows for each layer; options that do not go together.
+    table = tmp_path / "lexicon.tsv"
+    pairs = [("and", "und", "train"), ("the", "der", "train"), ("god", "gott", "test"), ("not", "nicht", "test")]
+    table.write_text("split\tsrc\ttgt\n" + "".join(f"{c}\t{a}\t{b}\n" for a, b, c in pairs), encoding="utf-8")
+    for name, side in (("en", 0), ("de", 1)):
+        lines = [f"{pair[side]} {i} {i * i} 1\n" for i, pair in enumerate(pairs)]
+        (tmp_path / f"{name}.vec").write_text("4 3\n" + "".join(lines), encoding="utf-8")
+    words = ["probe", "words", tiny_run, VERSES, "--lexicon", table]
+    static = ["--static-source", tmp_path / "en.vec", "--static-target", tmp_path / "de.vec"]
+    result = run(*words, *static, "--out", tmp_path / "s.jsonl", "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert {(row["model"].removeprefix(str(tiny_run)), row["task"]) for row in document} == {
+        (scoring, f"words.en-de.layer{layer}") for scoring in ("", "+csls") for layer in (0, 1)
+    } | {(f"static{align}{scoring}", "words.en-de") for align in ("", "+procrustes") for scoring in ("", "+csls")}
+    assert {row["value"] for row in document if row["model"] == "static" and row["metric"] == "p1"} == {1.0}
+    assert {row["n"] for row in document} == {2}
+    assert len(read_scores(tmp_path / "s.jsonl")) == len(document) == 8 * 5
+    assert "candidates" in run(*words, "--every-part").stdout
+    for more in (static[:2], [*static, "--every-part"], ["--target", "en"]):
+        assert run(*words, *more).exit_code == 2
+    table.write_text("aardvark\terdferkel\n", encoding="utf-8")
+    refused = run(*words)
+    assert refused.exit_code == 1
+    assert "none of the lexicon's 1 words of 'en'" in refused.stderr

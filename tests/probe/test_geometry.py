@@ -82,9 +82,11 @@ def test_layers_equal_numbers_from_all_vectors(hf_tokenizer: Any, tiny_texts: di
         assert layer.own_anisotropy["en"] == pytest.approx(english.mean(), abs=1e-6)
         assert layer.counts == dict.fromkeys(LANGUAGES, 12)
         assert (layer.held_out, layer.majority) == (8, 0.25)
+        assert layer.full == 0
+    assert language_geometry(encoder, [*texts, ("en", "word " * 300)], layers=[0])[0].full == 1
     scores = found[1].scores("m")
     assert {(s.model, s.metric) for s in scores if s.task == "geometry.layer3" and s.language == "mul"} == {
-        ("m", "v_measure"), ("random", "v_measure"), ("m", "language_accuracy"), ("majority", "language_accuracy"),
+        ("m", "v_measure"), ("m+shuffled", "v_measure"), ("m", "language_accuracy"), ("majority", "language_accuracy"),
         ("m", "anisotropy"),
     }  # fmt: skip
     far = {s.language: s.value for s in scores if s.metric == "mean_distance"}

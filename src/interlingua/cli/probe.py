@@ -15,6 +15,7 @@ from interlingua.cli.console import JSON, Answer, Debug, Verb, group
 if TYPE_CHECKING:
     from interlingua.probe.links import LayerLinks
     from interlingua.probe.profile import LayerGeometry, LayerLikeness
+    from interlingua.probe.words import WordVectors
     from interlingua.scores import Score
     from interlingua.text.alignments import AlignedPair
 
@@ -179,6 +180,9 @@ def geometry(
                                       keep=keep, progress=encoded)  # fmt: skip
             scores = [score for one in found for score in one.scores(model)]
             lines = [_layer_table(found)]
+            if found[0].full:
+                stages.say(f"{found[0].full:,} texts fill the {encoder.max_length} tokens that {model} takes;"
+                           " longer ones were cut there")  # fmt: skip
     if distances is not None:
         _write_distances(distances, found)
     if out is not None:
@@ -304,3 +308,109 @@ def _link_lines(found: Sequence[LayerLinks], spoken: tuple[str, str], methods: S
         table(["layer", *methods], rows, left=0),
         table(["method", "layer", "AER", "precision", "recall", "F1"], low),
     ]
+
+
+@app.command(cls=Verb)
+def words(
+    model: Model,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Texts: lang and text in columns or fields; or a column a language.")
+    ],
+    lexicon: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="A word and its translation a line; or a table with src and tgt."),
+    ],
+    source: Annotated[str, typer.Option(metavar="TAG", help="Language translated from.")] = "en",
+    target: Annotated[str, typer.Option(metavar="TAG", help="Language translated into.")] = "de",
+    scoring: Annotated[str, typer.Option(metavar="NAME,...", help="cosine, csls.")] = "cosine,csls",
+    layers: Layers = "",
+    every_part: Annotated[
+        bool,
+        typer.Option("--every-part", help="Ask the words of all parts of the lexicon, not of its test part."),
+    ] = False,
+    limit: Annotated[int, typer.Option(min=0, help="Texts a language at most, the file's first; 0: all.")] = 0,
+    static_source: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Static vectors of the source's words, word2vec's text format.")
+    ] = None,
+    static_target: Annotated[Path | None, typer.Option(metavar="FILE", help="The same of the target's.")] = None,
+    out: Out = None,
+    as_json: JSON = False,
+    debug: Debug = False,
+) -> Answer:
+    """Translate words by their mean vectors, by layer.
+
+    How far up does a lexicon's translation stand among the words of the other language?
+
+    Example:
+    interlingua probe words e5-small package:general.tsv.zst --lexicon en-de.txt --source en --target de
+    interlingua probe words e5-small text.jsonl --lexicon lexicon.tsv --static-source en.vec --static-target de.vec
+    """
+    from interlingua.cli.progress import Stages
+    from interlingua.cli.spoken import spoken_texts
+    from interlingua.cli.tables import number, table
+    from interlingua.languages import canonical
+    from interlingua.models.encoder import load
+    from interlingua.probe.states import layer_numbers
+    from interlingua.probe.words import translate_words, word_vectors
+    from interlingua.scores import append_scores
+    from interlingua.text.lexicons import read_lexicon_parts
+
+    if (static_source is None) != (static_target is None):
+        raise typer.BadParameter("--static-source and --static-target go together")
+    if every_part and static_source is not None:
+        raise typer.BadParameter("--every-part would test static vectors on what Procrustes learned from")
+    tags = (canonical(source), canonical(target))
+    if tags[0] == tags[1]:
+        raise typer.BadParameter(f"--source and --target are both {tags[0]}")
+    entries = list(read_lexicon_parts(lexicon, source_lang=tags[0], target_lang=tags[1]))
+    wanted = {tags[0]: {e.source.lower() for e in entries}, tags[1]: {e.target.lower() for e in entries}}
+    scorings, chosen = [name for name in scoring.split(",") if name], _numbers(layers)
+    counts = Counter(lang for lang, _ in spoken_texts(file, languages=tags, limit=limit))
+    total, done = sum(counts.values()), 0
+    with Stages({"encode": 1.0}) as stages:
+
+        def encoded(count: int) -> None:
+            nonlocal done
+            done += count
+            stages.stage("encode", done, total)
+
+        encoder = load(model)
+        texts = spoken_texts(file, languages=tags, limit=limit)
+        # Sets come in another order each time; sorted words keep sums the same.
+        vectors = word_vectors(
+            encoder, texts, {lang: sorted(own) for lang, own in wanted.items()}, layers=chosen, progress=encoded
+        )
+        for lang in tags:
+            met = vectors[lang]
+            stages.say(f"{lang}: {counts[lang]:,} texts, {len(met.words):,} of {len(wanted[lang]):,} words,"
+                       f" {met.missing} occurrences cut off")  # fmt: skip
+    numbers = layer_numbers(encoder, chosen)
+    sides = [vectors[lang] for lang in tags]
+    found = translate_words(
+        sides[0], sides[1], entries, model=model, layers=numbers, scorings=scorings, every_part=every_part
+    )
+    if static_source is not None and static_target is not None:
+        plain = [_static(path, side) for path, side in zip((static_source, static_target), sides, strict=True)]
+        for align in (False, True):
+            found += translate_words(plain[0], plain[1], entries, model="static", scorings=scorings, align=align)
+    scores = [score for one in found for score in one.scores(*tags)]
+    if out is not None:
+        append_scores(out, scores)
+    rows = [
+        (one.model, "-" if one.layer is None else one.layer, *(number(value) for value in one.metrics.values()),
+         len(one.ranks), one.candidates)
+        for one in sorted(found, key=lambda one: one.model)
+    ]  # fmt: skip
+    columns = ["vectors", "layer", "MRR", "P@1", "P@5", "P@10", "coverage", "words", "candidates"]
+    return Answer(scores, [f"{tags[0]}-{tags[1]}:", table(columns, rows)])
+
+
+def _static(path: Path, like: WordVectors) -> WordVectors:
+    import numpy as np
+
+    from interlingua.probe.words import WordVectors
+    from interlingua.text.vectors import read_vectors
+
+    # Words with a contextual vector only, so that both are asked the same.
+    found, vectors_VD = read_vectors(path, set(like.words), lowercase=True)
+    return WordVectors(tuple(found), np.ones(len(found), dtype=np.int64), vectors_VD[None])

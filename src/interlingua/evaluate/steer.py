@@ -37,9 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["RULE", "Steered", "evaluate_steered"]
 
 #: How the layer is chosen, in words for tables.
-RULE = (
-    "highest mutual information of text and predicted class, mean of the target languages; no label of theirs is used"
-)
+RULE = "highest mutual information of text and predicted class in the target languages; no label of theirs is used"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from interlingua.probe.profile import LayerGeometry, LayerLikeness, compare_mode
 from interlingua.probe.removal import REMOVALS, language_subspace, lir, lsar, removed
 from interlingua.probe.similarity import PairedSums, linear_cka, procrustes_distance
 from interlingua.probe.states import TextVectors, sentence_states, state_blocks, text_vectors
+from interlingua.probe.words import WordTranslation, WordVectors, translate_words, translation_ranks, word_vectors
 from interlingua.probe.wordstates import WordedText, WordStates, joined_words, segmented, word_state_blocks
 
 __all__ = [
@@ -22,6 +23,8 @@ __all__ = [
     "PairedSums",
     "TextVectors",
     "WordStates",
+    "WordTranslation",
+    "WordVectors",
     "WordedText",
     "best_matches",
     "centred",
@@ -48,7 +51,10 @@ __all__ = [
     "sentence_states",
     "state_blocks",
     "text_vectors",
+    "translate_words",
+    "translation_ranks",
     "transport_plan",
     "word_links",
     "word_state_blocks",
+    "word_vectors",
 ]

@@ -58,6 +58,7 @@ class LayerGeometry:
         held_out: how many those are.
         anisotropy: mean cosine of all pairs of sentences of all languages.
         own_anisotropy: language -> mean cosine of the pairs of its sentences.
+        full: sentences as long as the encoder takes; longer ones were cut there.
     """
 
     layer: int
@@ -71,13 +72,14 @@ class LayerGeometry:
     held_out: int
     anisotropy: float
     own_anisotropy: dict[str, float]
+    full: int
 
     def scores(self, model: str, task: str = "geometry") -> list[Score]:
-        """Rows; the layer is part of the task's name, the controls are models ``random`` and ``majority``."""
+        """Rows; the layer is part of the task's name, the controls are models, ``+shuffled`` and ``majority``."""
         task, total, count = f"{task}.layer{self.layer}", sum(self.counts.values()), len(self.counts)
         rows = [
             Score(model, task, MANY, "test", "v_measure", self.v_measure, count),
-            Score("random", task, MANY, "test", "v_measure", self.shuffled, count),
+            Score(f"{model}+shuffled", task, MANY, "test", "v_measure", self.shuffled, count),
             Score(model, task, MANY, "test", "language_accuracy", self.identity, self.held_out),
             Score("majority", task, MANY, "test", "language_accuracy", self.majority, self.held_out),
             Score(model, task, MANY, "test", "anisotropy", self.anisotropy, total),
@@ -205,10 +207,11 @@ def language_geometry(
 
     numbers = layer_numbers(encoder, layers)
     sums: dict[str, _LanguageSums] = {}
+    full: list[int] = []
     languages, stream = itertools.tee(texts)
     blocks = state_blocks(
         encoder, (text for _, text in stream), layers=numbers, block=_BLOCK, batch_tokens=batch_tokens,
-        progress=progress,
+        progress=progress, full=full.append,
     )  # fmt: skip
     for states_LND in blocks:
         tags = np.array([lang for lang, _ in itertools.islice(languages, states_LND.shape[1])])
@@ -221,10 +224,12 @@ def language_geometry(
     if len(sums) < 2:
         raise DataError(f"texts in {len(sums)} languages", expected="at least two languages")
     families = [family_of(lang, by=by) for lang in sums]
-    return [_layer(row, number, sums, families) for row, number in enumerate(numbers)]
+    return [_layer(row, number, sums, families, sum(full)) for row, number in enumerate(numbers)]
 
 
-def _layer(row: int, number: int, sums: Mapping[str, _LanguageSums], families: Sequence[str]) -> LayerGeometry:
+def _layer(
+    row: int, number: int, sums: Mapping[str, _LanguageSums], families: Sequence[str], full: int
+) -> LayerGeometry:
     kept = {lang: np.concatenate([part[row] for part in own.kept]) for lang, own in sums.items()}
     identity, majority, held_out = language_identity(kept)
     means_GD = np.stack([own.sums_LD[row] / own.count for own in sums.values()])
@@ -245,6 +250,7 @@ def _layer(row: int, number: int, sums: Mapping[str, _LanguageSums], families: S
             sum(own.count for own in sums.values()),
         ),
         {lang: mean_cosine(own.unit_sums_LD[row], float(own.squares_L[row]), own.count) for lang, own in sums.items()},
+        full,
     )
 
 

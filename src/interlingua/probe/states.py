@@ -49,6 +49,7 @@ def state_blocks(
     block: int = 1024,
     batch_tokens: int = 2048,
     progress: Callable[[int], Any] | None = None,
+    full: Callable[[int], Any] | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """Mean-pooled states by layer, block by block, for texts without end: memory is that of one block.
 
@@ -59,6 +60,7 @@ def state_blocks(
         block: texts that are tokenised, sorted by length and returned together.
         batch_tokens: tokens a forward pass.
         progress: called with the number of texts done since the last call.
+        full: called with the number of a block's texts that are as long as the encoder takes; longer ones were cut.
 
     Yields:
         float32 [layers, block, D], in the order of ``texts``; the last block may be shorter.
@@ -71,7 +73,10 @@ def state_blocks(
     waiting = iter(texts)
     while some := list(itertools.islice(waiting, block)):
         out = np.zeros((len(wanted), len(some), model.config.hidden_size), dtype=np.float32)
-        rows = length_sorted_batches(encoder.tokenize(some), encoder.tokenizer, batch_tokens=batch_tokens)
+        token_lists = encoder.tokenize(some)
+        if full:
+            full(sum(len(tokens) >= encoder.max_length for tokens in token_lists))
+        rows = length_sorted_batches(token_lists, encoder.tokenizer, batch_tokens=batch_tokens)
         # Not around the yield: whoever reads the blocks would run in inference mode as well.
         with torch.inference_mode():
             for indices, batch in rows:

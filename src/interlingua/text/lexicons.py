@@ -1,14 +1,38 @@
-"""Reader of translation lexicons: a word and its translation a line, separated by a tab or a space (MUSE's format)."""
+"""Readers of translation lexicons: a word and its translation a line, separated by a tab or a space (MUSE's format).
+
+Also tables with a header, of many language pairs and of parts to learn from and to test on.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from interlingua.errors import DataError
+from interlingua.languages import canonical
+from interlingua.text.documents import table_cells
 from interlingua.text.lines import OnBad, ReadReport, nfc, numbered_lines
 
-__all__ = ["read_lexicon"]
+__all__ = ["LexiconEntry", "read_lexicon", "read_lexicon_parts"]
+
+#: MUSE's parts by the order of source words in its full lists: 5,000 to learn from, 1,500 to test on.
+_MUSE_TRAIN, _MUSE_TEST = 5000, 6500
+
+
+@dataclass(frozen=True, slots=True)
+class LexiconEntry:
+    """A word and a translation of it.
+
+    Attributes:
+        source: the word.
+        target: the translation.
+        part: ``train``, ``test``, what the file says, or empty.
+    """
+
+    source: str
+    target: str
+    part: str = ""
 
 
 def read_lexicon(
@@ -42,3 +66,46 @@ def read_lexicon(
         report.rows += 1
         yield nfc(source), nfc(target)
     report.finish(path)
+
+
+def read_lexicon_parts(
+    path: str | Path, *, source_lang: str, target_lang: str, report: ReadReport | None = None
+) -> Iterator[LexiconEntry]:
+    """Stream the entries of a lexicon between two languages; a word may come several times.
+
+    Args:
+        path: two columns, as :func:`read_lexicon`; or a table with a header: ``src``, ``tgt``, and perhaps ``pair``
+            (``en-de``), ``split`` (the part), ``src_rank`` (place of the source word in a MUSE list, which tells the
+            part).
+        source_lang: tag.
+        target_lang: tag; with a column ``pair`` only rows of these two languages in this order are read.
+        report: counts what was read.
+
+    Raises:
+        DataError: as :func:`read_lexicon`, or no row of these languages.
+        LanguageError: an unknown tag.
+    """
+    path, counts = Path(path), report or ReadReport()
+    wanted = (canonical(source_lang), canonical(target_lang))
+    _, first = next(numbered_lines(path, ReadReport()), (0, ""))
+    header = first.split("\t")
+    if not {"src", "tgt"} <= set(header):
+        for source, target in read_lexicon(path, report=counts):
+            yield LexiconEntry(source, target)
+        return
+    for number, cells in table_cells(path, counts, "raise"):
+        row = dict(zip(header, cells, strict=True))
+        if number == 1 or ("pair" in row and tuple(map(canonical, row["pair"].split("-"))) != wanted):
+            continue
+        part = row.get("split", "")
+        if not part and row.get("src_rank", "").isdigit():
+            rank = int(row["src_rank"])
+            part = "train" if rank < _MUSE_TRAIN else "test" if rank < _MUSE_TEST else "rest"
+        counts.rows += 1
+        yield LexiconEntry(nfc(row["src"]), nfc(row["tgt"]), part)
+    if not counts.rows:
+        raise DataError(
+            f"no entries from {wanted[0]!r} to {wanted[1]!r} in {path.name!r}",
+            expected="rows whose pair names these two languages, in this order",
+            where=str(path),
+        )
