@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from tests.fixtures_models import BEGIN, ENCODERS, END, tiny_config
 from tests.fixtures_plain import Plain
 from transformers import AlbertConfig, AlbertModel, AutoModel
 
-from interlingua.errors import CheckpointError, LabelError, LanguageError, RecipeError
+from interlingua.errors import CheckpointError, LabelError, LanguageError, RecipeError, RunError
 from interlingua.models.checkpoint import save_checkpoint
 from interlingua.models.encoder import Encoder
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile, TaskRecipe, TuneRecipe
@@ -229,11 +231,23 @@ def test_bad_tasks_are_refused(tmp_path: Path) -> None:
         open_tuned(tmp_path)
 
 
-@pytest.mark.parametrize("changes", [{}, {"select": "source-dev"}, {"method": "lora"}, {"mixout": 0.5, "dropout": 0.1}])
+@pytest.mark.parametrize(
+    ("changes", "how"),
+    [
+        ({}, "killed"),
+        ({}, "SIGTERM"),
+        ({"select": "source-dev"}, "SIGTERM"),
+        ({"method": "lora"}, "killed"),
+        ({"mixout": 0.5, "dropout": 0.1}, "killed"),
+    ],
+)
 def test_a_tuning_that_was_cut_off_ends_with_the_same_weights(
-    changes: dict[str, Any], hf_tokenizer: Any, texts: list[TextExample], tmp_path: Path
+    changes: dict[str, Any], how: str, hf_tokenizer: Any, texts: list[TextExample], tmp_path: Path
 ) -> None:
-    """Interrupted in the second epoch, run again: bit for bit the weights of one go, and no checkpoint left."""
+    """Cut off in the second epoch, run again: bit for bit the weights of one go, and no checkpoint left.
+
+    SIGTERM saves the step it came in; a part of a training is never taken for a tuned model.
+    """
     encoder = tiny_encoder("bert", hf_tokenizer)
     save_checkpoint(tmp_path / "model", encoder.model, hf_tokenizer)
     rows = [e for e in texts if e.lang == "en"]
@@ -246,14 +260,18 @@ def test_a_tuning_that_was_cut_off_ends_with_the_same_weights(
     (whole,) = finetune(recipe, tmp_path / "whole")
 
     def cut(_seed: int, progress: Any) -> None:
-        if progress.step == 8:
+        if progress.step == 8 and how == "SIGTERM":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif progress.step == 8:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
+    expected = {"SIGTERM": (RunError, "stopped at step 8 of 12"), "killed": (KeyboardInterrupt, None)}[how]
+    with pytest.raises(expected[0], match=expected[1]):
         finetune(recipe, tmp_path / "cut", on_step=cut)
+    assert not (tmp_path / "cut" / "seed-0").exists()
     steps: list[int] = []
     (again,) = finetune(recipe, tmp_path / "cut", on_step=lambda _seed, p: steps.append(p.step))
-    assert steps[0] == 7, "taken up behind the checkpoint of step 6"
+    assert steps[0] == {"SIGTERM": 9, "killed": 7}[how], "taken up behind the last checkpoint"
     assert again.selection == whole.selection
     for (name, a), (_, b) in zip(whole.model.named_parameters(), again.model.named_parameters(), strict=True):
         assert torch.equal(a, b), name

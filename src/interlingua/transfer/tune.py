@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interlingua.errors import RecipeError
+from interlingua.errors import RecipeError, RunError
 from interlingua.models.dropout import set_dropout
 from interlingua.recipe import TrainRecipe
 from interlingua.recipe_transfer import TuneRecipe
@@ -255,6 +255,9 @@ def train_epochs(
 
     Returns:
         The epoch that was kept; number 0 if nothing was selected.
+
+    Raises:
+        RunError: stopped by SIGTERM; what was learnt is saved.
     """
     import torch
 
@@ -282,7 +285,7 @@ def train_epochs(
         for model in models:
             model.train()
 
-    train(
+    ended = train(
         models[0],
         tokenizer,
         source,
@@ -302,6 +305,13 @@ def train_epochs(
         on_step=step_done,
         run=saved,
     )
+    if ended.reason == "stopped":
+        raise RunError(
+            f"the tuning was stopped at step {ended.step:,} of {steps:,}",
+            expected="a training to its end, before anything is saved as tuned or scored",
+            where=str(saved.folder) if saved else "",
+            next_step="the same command goes on from there",
+        )
     with torch.no_grad():
         for name, weight in best.weights.items():
             learns[name].copy_(weight)
