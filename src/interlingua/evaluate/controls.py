@@ -27,9 +27,10 @@ from interlingua.recipe_transfer import TuneRecipe
 from interlingua.scores import Score
 from interlingua.tasks.base import Encoded
 from interlingua.tasks.choice import Choice, ChoiceExample
-from interlingua.tasks.classify import Classify, TextExample
+from interlingua.tasks.classify import Classify
 from interlingua.tasks.score import ScoredText, Scoring
 from interlingua.tasks.tag import TaggedSentence
+from interlingua.tasks.texts import TextExample
 
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder

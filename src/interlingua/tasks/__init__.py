@@ -2,7 +2,7 @@
 
 from interlingua.tasks.base import Encoded, Example, Task, TaskStream
 from interlingua.tasks.choice import Choice, ChoiceExample
-from interlingua.tasks.classify import Classify, TextExample, read_text_examples
+from interlingua.tasks.classify import Classify
 from interlingua.tasks.cloze import Cloze
 from interlingua.tasks.mine import Bitext, Candidates, best_threshold, candidates, mine, mining_scores, read_bitext
 from interlingua.tasks.passages import PassageSet, question_passages, read_beir
@@ -12,6 +12,7 @@ from interlingua.tasks.retrieve import Retrieved, SentenceSet, read_sentence_set
 from interlingua.tasks.score import ScoredText, Scoring
 from interlingua.tasks.span import Span
 from interlingua.tasks.tag import Tag, TaggedSentence, entity_spans, read_tagged_sentences
+from interlingua.tasks.texts import TextExample, read_text_examples
 
 __all__ = [
     "TASKS",

@@ -27,7 +27,7 @@ from interlingua.languages import canonical
 from interlingua.models.head import choice_logits, pooled_states
 from interlingua.objectives.base import Loss, Targets, at_least_float32
 from interlingua.tasks.base import Encoded, Task, lay_out, segment_languages
-from interlingua.tasks.classify import TextExample, encode_texts, numbered_rows
+from interlingua.tasks.texts import TextExample, encode_texts, numbered_rows
 from interlingua.text.lines import ReadReport
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor
 
 from interlingua.batch import Batch
@@ -30,15 +29,10 @@ from interlingua.errors import LabelError, RecipeError, nearest
 from interlingua.models.attention import encode_at
 from interlingua.models.head import masked_logits
 from interlingua.objectives.base import IGNORED, Loss, Targets, at_least_float32
-from interlingua.tasks.base import UNSEEN, Encoded, Task, lay_out, token_order
-from interlingua.tasks.classify import (
-    Classify,
-    TextExample,
-    class_counts,
-    class_metrics,
-    texts_of_file,
-)
+from interlingua.tasks.base import UNSEEN, Encoded, lay_out, token_order
+from interlingua.tasks.classify import Classify, ClassTask
 from interlingua.tasks.patterns import Patterns, Wording, read_patterns
+from interlingua.tasks.texts import TextExample, texts_of_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -51,7 +45,7 @@ __all__ = ["Cloze"]
 CONTENT_FREE = ("", "N/A")
 
 
-class Cloze(Task):
+class Cloze(ClassTask):
     """Text classification by a pretrained masked language model's own head.
 
     Args:
@@ -311,15 +305,3 @@ class Cloze(Task):
                     shares.append(self._scores(torch.stack(each), lang).softmax(dim=-1))
             priors[lang] = torch.cat(shares).mean(dim=0).log().tolist()
         return type(self)(**{**self.settings(), "priors": priors})
-
-    def counts(self, predicted: Sequence[int], examples: Sequence[Encoded]) -> NDArray[np.float64]:
-        """Of every class in turn: right, predicted, gold."""
-        return class_counts(self.labels, predicted, examples)
-
-    def metrics(self, totals_K: NDArray[np.float64]) -> dict[str, float]:
-        """Accuracy and macro-F1."""
-        return class_metrics(totals_K)
-
-    def prediction_file(self, predicted: Sequence[int], examples: Sequence[Encoded]) -> tuple[str, str]:
-        """A label a line."""
-        return "tsv", "".join(f"{self.labels[i]}\n" for i in predicted)

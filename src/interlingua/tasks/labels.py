@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from interlingua.errors import DataError
 from interlingua.tasks.base import some
-from interlingua.tasks.classify import TextExample
 from interlingua.tasks.tag import TaggedSentence
+from interlingua.tasks.texts import TextExample
 from interlingua.text.lines import ReadReport, numbered_lines
 
 if TYPE_CHECKING:

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,8 +24,9 @@ from interlingua.batch import Batch
 from interlingua.errors import LabelError
 from interlingua.models.head import pooled_states, sequence_logits
 from interlingua.objectives.base import Loss, Targets, at_least_float32
-from interlingua.tasks.base import Encoded, Task, lay_out, segment_languages
-from interlingua.tasks.classify import encode_texts, texts_of_file
+from interlingua.tasks.base import Encoded, segment_languages
+from interlingua.tasks.classify import PooledTask
+from interlingua.tasks.texts import encode_texts, texts_of_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -63,7 +63,7 @@ class ScoredText:
         return ()
 
 
-class Scoring(Task):
+class Scoring(PooledTask):
     """Regression on one or two texts.
 
     Args:
@@ -73,8 +73,6 @@ class Scoring(Task):
     """
 
     kind: ClassVar[str] = "score"
-    auto: ClassVar[str] = "AutoModelForSequenceClassification"
-    whole_texts: ClassVar[bool] = True
 
     def __init__(self, labels: Sequence[str] = (), *, name: str = "score", metric: str = "pearson") -> None:
         super().__init__(labels, name=name, metric=metric)
@@ -115,27 +113,12 @@ class Scoring(Task):
             for one, example in zip(encoded, examples, strict=True)
         ], cut
 
-    def batch(self, examples: Sequence[Encoded], tokenizer: PreTrainedTokenizerBase) -> Batch:
-        """Pack examples with their numbers, float32 [S]."""
-        labels_S = torch.from_numpy(np.concatenate([e.labels for e in examples]))
-        return replace(lay_out(examples, tokenizer), labels=labels_S)
-
     def loss(self, model: PreTrainedModel, batch: Batch, targets: Targets) -> Loss:
         """Summed squared error over segments."""
         assert batch.labels is not None
         predicted_S = at_least_float32(sequence_logits(model, pooled_states(model, batch)))[:, 0]
         each_S = (predicted_S - batch.labels).square()
         return Loss(each_S.sum(), len(each_S), each_S.detach(), segment_languages(batch))
-
-    def head_states(
-        self, model: PreTrainedModel, batch: Batch, examples: Sequence[Encoded]
-    ) -> tuple[Tensor, list[int]]:
-        """Pooled states [S, D], one an example."""
-        return pooled_states(model, batch), [1] * len(examples)
-
-    def logits(self, model: PreTrainedModel, states_KD: Tensor) -> Tensor:
-        """The numbers, [K, 1]."""
-        return sequence_logits(model, states_KD)
 
     def decide(self, logits_KC: Tensor, example: Encoded) -> float:
         """The number."""

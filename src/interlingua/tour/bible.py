@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from interlingua.data import read_packed
-from interlingua.tasks.classify import TextExample
+from interlingua.tasks.texts import TextExample
 
 __all__ = ["PARTS", "BibleSplit", "split_bible"]
 

@@ -42,7 +42,7 @@ from interlingua.tour.shared import (
 
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
-    from interlingua.tasks.classify import TextExample
+    from interlingua.tasks.texts import TextExample
     from interlingua.train.loop import Progress
     from interlingua.transfer.tune import Tuned
 
