@@ -7,9 +7,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from interlingua.errors import LanguageError, RecipeError
+from interlingua.errors import LanguageError, RecipeError, RunError
 from interlingua.recipe import ModelRecipe, PretrainRecipe, TrainRecipe
-from interlingua.recipe_file import bundled_recipes, load_recipe, recipe_kind, show_recipe, to_yaml
+from interlingua.recipe_file import bundled_recipes, load_recipe, open_run, recipe_kind, show_recipe, to_yaml
 from interlingua.recipe_objectives import ContrastRecipe, MLMRecipe, TLMRecipe
 from interlingua.recipe_transfer import FinetuneRecipe
 
@@ -199,3 +199,24 @@ def test_show_recipe_explains_every_key():
     lines = show_recipe(PretrainRecipe()).splitlines()
     undocumented = [line for line in lines if "#" not in line]
     assert undocumented == []
+
+
+def test_a_run_of_an_earlier_version_goes_on(tmp_path):
+    """Keys that a saved recipe does not have yet count as their defaults; another value than these is another run."""
+    recipe = load_recipe({"train": {"steps": 7}}, PretrainRecipe)
+    old = yaml.safe_load(to_yaml(recipe))
+    del old["model"]["separate_specials"], old["data"]["window"]
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(old), encoding="utf-8")
+    changed = load_recipe(to_dict(recipe), PretrainRecipe, ["model.separate_specials=true"])
+    with pytest.raises(RunError, match=r"separate_specials = False, now model\.separate_specials = True"):
+        open_run(tmp_path, changed)
+    with open_run(tmp_path, recipe):
+        assert (tmp_path / "recipe.yaml").read_text(encoding="utf-8") == to_yaml(recipe)
+    old["model"]["a_key_that_was_dropped"] = 1
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(old), encoding="utf-8")
+    with pytest.raises(RunError, match="a_key_that_was_dropped = 1, now no"):
+        open_run(tmp_path, recipe)
+
+
+def to_dict(recipe):
+    return yaml.safe_load(to_yaml(recipe))

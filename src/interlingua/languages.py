@@ -123,7 +123,8 @@ def language(tag: str) -> Language:
 
     Args:
         tag: ISO 639-1, 639-2 or 639-3 code, optionally followed by script, region and variants, separated by ``-``
-            or ``_``, in any case; or a name, as data sets have it: ``arabic``, ``Deutsch``.
+            or ``_``, in any case; or a name, as data sets have it: ``arabic``, ``Deutsch``. Subtags of private use
+            stay: ``en-x-fake`` is a language like English, but another one.
 
     Returns:
         The language; with a script that is not its default one, the entry is rewritten for that script.
@@ -131,6 +132,9 @@ def language(tag: str) -> Language:
     Raises:
         LanguageError: the language or script is unknown; the message names the nearest known one.
     """
+    if isinstance(tag, str) and (private := re.fullmatch(r"(.+?)[-_]x((?:[-_][a-z0-9]{1,8})+)", tag.strip(), re.I)):
+        base, own = language(private[1]), private[2][1:].lower().replace("_", "-")
+        return replace(base, code=f"{base.code}-x-{own}", name=f"{base.name} ({own})", aliases=())
     parts = re.split(r"[-_]", tag.strip()) if isinstance(tag, str) else [""]
     entry = _by_code().get(parts[0].lower())
     if entry is None and (named := _by_name().get(str(tag).strip().lower())):

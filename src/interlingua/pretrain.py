@@ -22,7 +22,7 @@ from interlingua.recipe import (
     PretrainRecipe,
     VocabRecipe,
 )
-from interlingua.recipe_file import to_yaml
+from interlingua.recipe_file import open_run
 from interlingua.recipe_objectives import (
     ContrastRecipe,
     SimCSERecipe,
@@ -207,9 +207,7 @@ def _joined_run(recipe: PretrainRecipe, out: Path) -> Iterator[Run]:
 
     with contextlib.ExitStack() as open_runs:
         with all_fine():
-            run = open_runs.enter_context(
-                Run(out, to_yaml(recipe), execution=EXECUTION, leads=rank_and_world()[0] == 0)
-            )
+            run = open_runs.enter_context(open_run(out, recipe, execution=EXECUTION, leads=rank_and_world()[0] == 0))
         yield run
 
 

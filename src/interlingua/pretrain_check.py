@@ -127,7 +127,7 @@ def _check_batch(model: ModelRecipe, train: TrainRecipe, learnt: Sequence[Object
             where="model.dropout",
             next_step="set model.dropout=0.1",
         )
-    if model.separate_embeddings or model.separate_layers:
+    if model.separates:
         able = (MLMRecipe, TLMRecipe, NSPRecipe, SOPRecipe, ContrastRecipe, AlignRecipe, SimCSERecipe)
         for objective in learnt:
             queued = isinstance(objective, ContrastRecipe) and objective.queue
@@ -137,7 +137,7 @@ def _check_batch(model: ModelRecipe, train: TrainRecipe, learnt: Sequence[Object
                     "share",
                     expected="mlm, tlm, nsp, sop, contrast without a queue, align or simcse",
                     where="objectives",
-                    next_step="leave model.separate_embeddings and model.separate_layers out, or change the objective",
+                    next_step="leave model.separate_* out, or change the objective",
                 )
 
 

@@ -211,6 +211,16 @@ class ModelRecipe(Recipe):
     """Every language has a token table of its own (bert, xlm-roberta), tied to an output layer of its own."""
     separate_layers: Annotated[int, Field(ge=0)] = 0
     """So many lowest layers are every language's own (bert, xlm-roberta)."""
+    separate_positions: bool = False
+    """Every language has a table of positions of its own (bert, xlm-roberta)."""
+    separate_specials: bool = False
+    """Every language has vectors of its own for the special tokens (bert, xlm-roberta)."""
+
+    @property
+    def separates(self) -> bool:
+        """Whether languages have parts of their own."""
+        own = (self.separate_embeddings, self.separate_layers, self.separate_positions, self.separate_specials)
+        return any(own)
 
 
 class TrainRecipe(Recipe):

@@ -11,7 +11,7 @@ import copy
 import json
 import re
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,8 +28,9 @@ from interlingua.recipe_multitask import MultitaskRecipe
 from interlingua.recipe_suite import SuiteRecipe
 from interlingua.recipe_transfer import FinetuneRecipe
 from interlingua.recipe_translate import TranslateRecipe
+from interlingua.run import Run
 
-__all__ = ["bundled_recipes", "load_recipe", "recipe_kind", "show_recipe", "to_yaml"]
+__all__ = ["bundled_recipes", "load_recipe", "open_run", "recipe_kind", "show_recipe", "to_yaml"]
 
 R = TypeVar("R", bound=Recipe)
 KINDS: dict[str, type[Recipe]] = {
@@ -246,6 +247,31 @@ def recipe_kind(source: str | Path) -> type[Recipe]:
     if name not in KINDS:
         raise RecipeError(f"kind {name!r}{nearest(name, KINDS)}", expected=f"one of {', '.join(KINDS)}", where=where)
     return KINDS[name]
+
+
+def open_run(folder: Path, recipe: Recipe, *, execution: Collection[str] = (), leads: bool = True) -> Run:
+    """The run folder of a recipe.
+
+    A recipe that an earlier version of this package saved there counts as the same if the keys that it lacks have their
+    defaults.
+
+    Args:
+        folder: where the run lives.
+        recipe: what is run; saved there.
+        execution: as for :class:`~interlingua.run.Run`.
+        leads: as there.
+
+    Raises:
+        RunError: the folder holds a run of another recipe, or another process is using it.
+    """
+
+    def rewritten(text: str) -> str:
+        try:
+            return to_yaml(load_recipe(yaml.load(text, _Loader), type(recipe)))
+        except (RecipeError, yaml.YAMLError, TypeError):
+            return text
+
+    return Run(folder, to_yaml(recipe), execution=execution, leads=leads, rewritten=rewritten)
 
 
 def to_yaml(recipe: Recipe) -> str:

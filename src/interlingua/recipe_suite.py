@@ -21,6 +21,7 @@ __all__ = ["RetrieveRecipe", "SuiteEntry", "SuiteRecipe"]
 #: Keys of a task that are part of what is taught.
 _OF_THE_MODEL = ("train", "dev", "shots", "patterns", "calibrate", "tags", "stride", "max_question", "max_answer",
                  "no_answer")  # fmt: skip
+_PLAIN = TaskRecipe()
 
 
 class RetrieveRecipe(Recipe):
@@ -85,7 +86,9 @@ class SuiteEntry(Recipe):
             raise ValueError(f"entry {self.name!r} has no test files")
         if self.taught_by:
             own = [key for key in ("tune", "sources") if getattr(self, key)]
-            own += [f"task.{key}" for key in _OF_THE_MODEL if self.task and key in self.task.model_fields_set]
+            own += [
+                f"task.{key}" for key in _OF_THE_MODEL if self.task and getattr(self.task, key) != getattr(_PLAIN, key)
+            ]
             if own:
                 raise ValueError(f"entry {self.name!r} is taught by {self.taught_by!r}, whose {own[0]} holds; it has"
                                  " one of its own: leave it out")  # fmt: skip

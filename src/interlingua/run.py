@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -120,6 +120,8 @@ class Run:
         recipe_yaml: the whole resolved recipe as text; saved, and compared with the one that is there.
         execution: dotted keys that are not compared, with all below them, since they say how the run is computed or
             how much of it, and not what it learns.
+        rewritten: makes of the recipe that is there what it would be if it were saved now, as by a version with keys
+            that its own did not have yet.
         leads: False for the further ranks of a distributed run, which read in a folder that the first one holds: they
             take no lock, and log and index are not theirs to write.
 
@@ -127,7 +129,15 @@ class Run:
         RunError: the folder holds a run of another recipe, or another process is using it.
     """
 
-    def __init__(self, folder: Path, recipe_yaml: str, *, execution: Collection[str] = (), leads: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        recipe_yaml: str,
+        *,
+        execution: Collection[str] = (),
+        leads: bool = True,
+        rewritten: Callable[[str], str] = lambda text: text,
+    ) -> None:
         self.folder = folder
         self.leads = leads
         self._lock: filelock.BaseFileLock | None = None
@@ -146,15 +156,15 @@ class Run:
                 next_step="wait for the other process, end it, or choose another folder with --out",
             ) from None
         try:
-            self._claim(recipe_yaml, execution)
+            self._claim(recipe_yaml, execution, rewritten)
         except BaseException:
             self._lock.release()
             raise
 
-    def _claim(self, recipe_yaml: str, execution: Collection[str]) -> None:
+    def _claim(self, recipe_yaml: str, execution: Collection[str], rewritten: Callable[[str], str]) -> None:
         saved = self.folder / "recipe.yaml"
         before = saved.read_text(encoding="utf-8") if saved.exists() else None
-        if before is not None and (difference := _difference(before, recipe_yaml, execution)):
+        if before is not None and (difference := _difference(rewritten(before), recipe_yaml, execution)):
             raise RunError(
                 f"the run folder {str(self.folder)!r} holds a run of another recipe: {difference}",
                 expected="an empty folder, or the same recipe to resume it",

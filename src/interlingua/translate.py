@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlingua.errors import RecipeError
-from interlingua.recipe_file import to_yaml
+from interlingua.recipe_file import open_run
 from interlingua.recipe_translate import (
     BackTranslateRecipe,
     LearntRecipe,
@@ -24,7 +24,7 @@ from interlingua.recipe_translate import (
     TranslateRecipe,
     TranslatorRecipe,
 )
-from interlingua.run import Run, atomic_write
+from interlingua.run import atomic_write
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -205,7 +205,7 @@ def train_translator(
     out = out or Path("runs") / recipe.name
     if recipe.train.tensorboard:
         need_tensorboard()
-    with Run(out, to_yaml(recipe), execution=EXECUTION) as run:
+    with open_run(out, recipe, execution=EXECUTION) as run:
         alone = any(o.type != "translate" for o in recipe.objectives)
         texts = read_texts(recipe.data, alone=alone)
         check(recipe, texts)

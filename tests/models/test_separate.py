@@ -19,7 +19,10 @@ CLOSE = {"rtol": 0, "atol": 1e-10}
 pytestmark = pytest.mark.usefixtures("exact")
 
 
-def networks(family: str, *, embeddings: bool, layers: int):
+SPECIALS = (0, 1, 2, 3, 4)
+
+
+def networks(family: str, *, embeddings: bool, layers: int, small: bool = False):
     """The shared network, its parts, and for each language a plain network put together by hand."""
     cls = {"bert": transformers.BertForMaskedLM, "xlm-roberta": transformers.XLMRobertaForMaskedLM}[family]
     fresh = []
@@ -35,9 +38,17 @@ def networks(family: str, *, embeddings: bool, layers: int):
         for depth in range(layers):
             theirs = fresh[i].base_model.encoder.layer[depth].state_dict()
             network.base_model.encoder.layer[depth].load_state_dict(theirs)
+        if small:  # what is no table and no layer
+            places = fresh[i].base_model.embeddings.position_embeddings.state_dict()
+            network.base_model.embeddings.position_embeddings.load_state_dict(places)
+            rows = fresh[i].get_input_embeddings().weight[list(SPECIALS)]
+            network.get_input_embeddings().weight.data[list(SPECIALS)] = rows.detach()
         plain.append(network)
     model = fresh[0]
-    parts = LanguageParts(model, [fresh[1], fresh[2]], LANGUAGES, own=1, embeddings=embeddings, layers=layers)
+    parts = LanguageParts(
+        model, [fresh[1], fresh[2]], LANGUAGES, own=1, embeddings=embeddings, layers=layers, positions=small,
+        specials=SPECIALS if small else (),
+    )  # fmt: skip
     return model, parts, plain
 
 
@@ -81,12 +92,14 @@ def test_losses_equal_plain_networks(family, embeddings, layers):
     )
 
 
-def test_states_are_the_language_s_own():
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta"])
+def test_states_are_the_language_s_own(family, small):
     """All layers' states of a text do not depend on texts of other languages beside it."""
-    model, _, plain = networks("bert", embeddings=True, layers=2)
+    model, _, plain = networks(family, embeddings=not small, layers=0 if small else 2, small=small)
     texts = random_texts(2, 6, longest=12)
     spoken = [2, 0, 1, 2, 0, 1]
-    batch = pack(texts, "bert", languages=spoken)
+    batch = pack(texts, family, languages=spoken)
     with torch.no_grad():
         states = hidden_states(model, batch)
         torch.testing.assert_close(states[-1], encode(model, batch), **CLOSE)
@@ -96,9 +109,10 @@ def test_states_are_the_language_s_own():
                 torch.testing.assert_close(ours[batch.segments_BL == number], theirs[0], **CLOSE)
 
 
-def test_each_language_s_checkpoint_is_plain(tmp_path, hf_tokenizer):
+@pytest.mark.parametrize("small", [False, True])
+def test_each_language_s_checkpoint_is_plain(small, tmp_path, hf_tokenizer):
     """Written while the network speaks a language, a folder opens in transformers and is that language's network."""
-    model, parts, plain = networks("bert", embeddings=True, layers=2)
+    model, parts, plain = networks("bert", embeddings=not small, layers=0 if small else 2, small=small)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     assert language_parts(model) is parts
     ids = torch.tensor([[2, 10, 20, 3]])
@@ -115,3 +129,20 @@ def test_each_language_s_checkpoint_is_plain(tmp_path, hf_tokenizer):
             torch.testing.assert_close(opened(ids).logits, network(ids).logits, **CLOSE)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_special_tokens_learn_from_their_own_language():
+    """What a text's special tokens learn goes to its language's vectors, as a plain network's do, and to no other's."""
+    model, parts, plain = networks("bert", embeddings=False, layers=0, small=True)
+    texts = random_texts(3, 4, longest=9)
+    batch = pack(texts, "bert", languages=[2] * 4)
+    encode(model, batch).square().sum().backward()
+    for text in texts:
+        plain[2](torch.from_numpy(text)[None], output_hidden_states=True).hidden_states[-1].square().sum().backward()
+    theirs = plain[2].get_input_embeddings().weight.grad
+    torch.testing.assert_close(parts.specials[1].grad, theirs[list(SPECIALS)], **CLOSE)
+    places = plain[2].base_model.embeddings.position_embeddings.weight.grad
+    torch.testing.assert_close(parts.positions[1].weight.grad, places, **CLOSE)
+    torch.testing.assert_close(model.get_input_embeddings().weight.grad[5:], theirs[5:], **CLOSE)
+    assert not parts.specials[0].grad.any()
+    assert not model.get_input_embeddings().weight.grad[list(SPECIALS)].any()

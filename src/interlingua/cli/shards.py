@@ -44,8 +44,7 @@ def write(
     from interlingua.errors import RecipeError
     from interlingua.pretrain import EXECUTION, train_vocabulary_stage, write_shards_stage
     from interlingua.recipe import PretrainRecipe
-    from interlingua.recipe_file import load_recipe, to_yaml
-    from interlingua.run import Run
+    from interlingua.recipe_file import load_recipe, open_run
     from interlingua.shards.read import ShardSet
 
     plan = load_recipe(recipe, PretrainRecipe, overrides or ())
@@ -53,7 +52,7 @@ def write(
         raise RecipeError(
             f"data.shards = {str(plan.data.shards)!r}: finished shards", expected="sources of text", where="data.shards"
         )
-    with Stages() as stages, Run(out, to_yaml(plan), execution=EXECUTION):
+    with Stages() as stages, open_run(out, plan, execution=EXECUTION):
         vocab = train_vocabulary_stage(plan.vocab, plan.data, out / "vocab", seed=plan.seed, say=stages.say)
         write_shards_stage(plan, vocab, out, say=stages.say, workers=workers)
     written = {split: ShardSet(out / split, verify=False) for split in ("train", "held-out") if (out / split).is_dir()}

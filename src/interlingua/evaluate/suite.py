@@ -23,10 +23,9 @@ from typing import TYPE_CHECKING, Any
 from interlingua.errors import DataError, LanguageError, RecipeError, nearest
 from interlingua.evaluate.cache import ScoreCache, Scored, digest_of, key_of
 from interlingua.evaluate.missing import Subject, score_missing
-from interlingua.recipe_file import load_recipe, to_yaml
+from interlingua.recipe_file import load_recipe, open_run
 from interlingua.recipe_suite import SuiteEntry, SuiteRecipe
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile
-from interlingua.run import Run
 from interlingua.scores import Score, append_scores
 from interlingua.transfer.bottlenecks import check_languages, language_adapters
 
@@ -113,7 +112,7 @@ def run_suite(
     work = _Work(recipe, out, ScoreCache(out / "scored"), frozenset(languages), say, stage, encoder)
     scores: list[Score] = []
     selection: dict[str, str] = {}
-    with Run(out, to_yaml(recipe), execution=GROWS):
+    with open_run(out, recipe, execution=GROWS):
         for entry in recipe.entries:
             if entries and entry.name not in entries:
                 continue
@@ -180,7 +179,7 @@ def _check_taught(teacher: SuiteEntry, source: str, recipe: FinetuneRecipe, fold
         own = now.path.relative_to(suite.root).parts if now.path.is_relative_to(suite.root) else ()
         if own and then.path.parts[-len(own) :] == own:
             suite = suite.model_copy(update={"root": Path(*then.path.parts[: -len(own)])})
-    with Run(folder, to_yaml(teaching(teacher, suite)[source]), execution=(*EXECUTION, *scoring)):
+    with open_run(folder, teaching(teacher, suite)[source], execution=(*EXECUTION, *scoring)):
         pass
 
 

@@ -100,6 +100,8 @@ def check_model(recipe: ModelRecipe, heads: Iterable[Head]) -> None:
         (recipe.sharing not in {None, "none"}, "sharing", SHARING),
         (recipe.separate_embeddings, "separate_embeddings", SEPARABLE),
         (recipe.separate_layers > 0, "separate_layers", SEPARABLE),
+        (recipe.separate_positions, "separate_positions", SEPARABLE),
+        (recipe.separate_specials, "separate_specials", SEPARABLE),
     ):
         if asked and family not in able_families:
             raise RecipeError(
@@ -299,7 +301,7 @@ def separate_languages(
         own: one of the languages.
         seed: the other languages' parts begin with other numbers that follow from it.
     """
-    if not (recipe.separate_embeddings or recipe.separate_layers):
+    if not recipe.separates:
         return None
     from interlingua.models.separate import LanguageParts
 
@@ -315,6 +317,8 @@ def separate_languages(
         own=languages.index(own),
         embeddings=recipe.separate_embeddings,
         layers=recipe.separate_layers,
+        positions=recipe.separate_positions,
+        specials=sorted(tokenizer.all_special_ids) if recipe.separate_specials else (),
     )
 
 

@@ -20,8 +20,7 @@ from interlingua.errors import MissingExtraError
 from interlingua.prepare.executors import Executor, Stages, run_local, run_ray, write_slurm
 from interlingua.prepare.plan import Plan, claim_plan, make_plan
 from interlingua.recipe_corpus import CorpusRecipe, SlurmRecipe
-from interlingua.recipe_file import to_yaml
-from interlingua.run import Run
+from interlingua.recipe_file import open_run
 
 __all__ = ["CorpusResult", "build_corpus"]
 
@@ -73,7 +72,7 @@ def build_corpus(
             "datatrove is not installed", expected="the extra 'corpus'", next_step="pip install 'interlingua[corpus]'"
         )
     plan = make_plan(recipe)
-    with Run(out, to_yaml(recipe), execution=EXECUTION):
+    with open_run(out, recipe, execution=EXECUTION):
         claim_plan(plan, out)
         if (out / STATISTICS).exists():
             shutil.rmtree(out / "work", ignore_errors=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from interlingua.errors import RecipeError
 from interlingua.recipe_continual import ContinualRecipe, RetainRecipe
-from interlingua.recipe_file import to_yaml
+from interlingua.recipe_file import open_run
 from interlingua.recipe_transfer import TuneRecipe
 from interlingua.run import Run, atomic_folder
 from interlingua.scores import Score, append_scores, read_scores
@@ -90,7 +90,7 @@ def continual(
         raise RecipeError("tune.l2_sp in a stream", expected="retain.l2_sp, towards the weights before each step",
                           where="tune.l2_sp")  # fmt: skip
     out = out or Path("runs") / recipe.name
-    with Run(out, to_yaml(recipe), execution=EXECUTION):
+    with open_run(out, recipe, execution=EXECUTION):
         stream = plan_stream(recipe, say)
         write_single_recipes(out, recipe.tasks, recipe.model, recipe.seeds, recipe.tune)
         encoder = encoder or load(recipe.model)
@@ -142,7 +142,7 @@ def _run_seed(
     else:
         append_scores(out / "scores.jsonl", _scores(state, stream, tests, seed))
     for number in range(state.done, len(stream.steps)):
-        with Run(folder / f"step-{number + 1}", to_yaml(recipe), execution=EXECUTION) as run:
+        with open_run(folder / f"step-{number + 1}", recipe, execution=EXECUTION) as run:
             _teach(
                 recipe, stream, state, encoded[number], buffer, seed=seed, run=run,
                 on_step=(lambda p, n=number: on_step(seed, n + 1, p)) if on_step else None,  # type: ignore[misc]

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlingua.errors import LanguageError, RecipeError
-from interlingua.recipe_file import to_yaml
+from interlingua.recipe_file import open_run
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile, TaskRecipe
-from interlingua.run import Run, atomic_folder
+from interlingua.run import atomic_folder
 from interlingua.transfer.bottlenecks import ADAPTER_METHODS, check_languages, opened
 from interlingua.transfer.freezing import freeze, share_frozen
 from interlingua.transfer.grow import Grown
@@ -116,7 +116,7 @@ def finetune(
     if not recipe.task.train and shots != 0:
         raise RecipeError("a task without training files", expected="task.train: [{path, lang}]", where="task.train")
     out = out or Path("runs") / recipe.name
-    with Run(out, to_yaml(recipe), execution=EXECUTION):
+    with open_run(out, recipe, execution=EXECUTION):
         train_examples = read_examples(recipe.task, recipe.task.train)
         dev_examples = read_examples(recipe.task, recipe.task.dev)
         if recipe.tune.select == "source-dev":
@@ -150,7 +150,7 @@ def finetune(
                 tuned.append(found)
                 say(f"seed {seed}: found in {folder}")
                 continue
-            with Run(out / "training" / f"seed-{seed}", to_yaml(recipe), execution=EXECUTION) as run:
+            with open_run(out / "training" / f"seed-{seed}", recipe, execution=EXECUTION) as run:
                 result = tune_once(
                     encoder,
                     task,

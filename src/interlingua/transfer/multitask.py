@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interlingua.errors import RecipeError
-from interlingua.recipe_file import to_yaml
+from interlingua.recipe_file import open_run, to_yaml
 from interlingua.recipe_multitask import MixRecipe, MultitaskRecipe
 from interlingua.recipe_transfer import FinetuneRecipe, TaskRecipe, TuneRecipe
 from interlingua.run import Run, atomic_write
@@ -75,7 +75,7 @@ def multitask(
     check_tasks(recipe.tasks)
     check_tuning(recipe.tune)
     out = out or Path("runs") / recipe.name
-    with Run(out, to_yaml(recipe), execution=EXECUTION):
+    with open_run(out, recipe, execution=EXECUTION):
         sets = [_examples(one, place, recipe, say) for place, one in enumerate(recipe.tasks)]
         write_single_recipes(out, recipe.tasks, recipe.model, recipe.seeds, recipe.tune)
         encoder = encoder or load(recipe.model)
@@ -88,7 +88,7 @@ def multitask(
             if all((folder / "interlingua.json").is_file() for folder in folders.values()):
                 say(f"seed {seed}: found in {', '.join(str(folder) for folder in folders.values())}")
             else:
-                with Run(out / "training" / f"seed-{seed}", to_yaml(recipe), execution=EXECUTION) as run:
+                with open_run(out / "training" / f"seed-{seed}", recipe, execution=EXECUTION) as run:
                     heads, selection = teach_together(
                         encoder,
                         sets,
