@@ -20,6 +20,7 @@ from interlingua.cli import (
     recipe,
     report,
     retrieve,
+    senses,
     shards,
     study,
     tour,
@@ -68,6 +69,7 @@ continual.add_to(app)
 evaluate.add_to(app)
 compare.add_to(app)
 forecast.add_to(app)
+senses.add_to(probe.app)
 app.add_typer(probe.app, name="probe")
 app.add_typer(retrieve.app, name="retrieve")
 app.add_typer(translate.app, name="translate")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from interlingua.scores import Score
     from interlingua.text.alignments import AlignedPair
 
-__all__ = ["app"]
+__all__ = ["Layers", "Model", "Out", "app", "layer_list"]
 
 app = group("Look inside an encoder.")
 
@@ -105,7 +105,8 @@ def _table(scores: list[Score], source: str) -> object:
     return table(columns, rows, left=2, spare=[5])
 
 
-def _numbers(layers: str) -> list[int] | None:
+def layer_list(layers: str) -> list[int] | None:
+    """Numbers of layers with commas between; None: all."""
     try:
         return [int(word) for word in layers.split(",") if word.strip()] or None
     except ValueError:
@@ -153,7 +154,7 @@ def geometry(
         raise typer.BadParameter(f"--by {by!r}: expected family or branch")
     if other is not None and distances is not None:
         raise typer.BadParameter("--distances are of one model; leave --other out")
-    wanted, report = _numbers(layers), ReadReport()
+    wanted, report = layer_list(layers), ReadReport()
     chosen = [tag for tag in languages.split(",") if tag]
     # Read twice, so that what is wrong with the text is said before the model works, and how much there is.
     counts = Counter(lang for lang, _ in spoken_texts(file, languages=chosen, limit=limit, report=report))
@@ -259,7 +260,7 @@ def links(
 
     names = [name for name in methods.split(",") if name]
     check_methods(names)
-    wanted, report, counts = _numbers(layers), ReadReport(), Counter[tuple[str, str]]()
+    wanted, report, counts = layer_list(layers), ReadReport(), Counter[tuple[str, str]]()
 
     def pairs() -> Iterator[AlignedPair]:
         taken = Counter[tuple[str, str]]()
@@ -364,7 +365,7 @@ def words(
         raise typer.BadParameter(f"--source and --target are both {tags[0]}")
     entries = list(read_lexicon_parts(lexicon, source_lang=tags[0], target_lang=tags[1]))
     wanted = {tags[0]: {e.source.lower() for e in entries}, tags[1]: {e.target.lower() for e in entries}}
-    scorings, chosen = [name for name in scoring.split(",") if name], _numbers(layers)
+    scorings, chosen = [name for name in scoring.split(",") if name], layer_list(layers)
     counts = Counter(lang for lang, _ in spoken_texts(file, languages=tags, limit=limit))
     total, done = sum(counts.values()), 0
     with Stages({"encode": 1.0}) as stages:

@@ -6,6 +6,7 @@ from interlingua.probe.links import LayerLinks, LinkCounts, itermax, mutual_argm
 from interlingua.probe.neighbours import SCORINGS, Best, Neighbours, best_matches, nearest
 from interlingua.probe.profile import LayerGeometry, LayerLikeness, compare_models, language_geometry, language_identity
 from interlingua.probe.removal import REMOVALS, language_subspace, lir, lsar, removed
+from interlingua.probe.senses import SenseLayer, WordSenses, sense_layer, word_senses
 from interlingua.probe.similarity import PairedSums, linear_cka, procrustes_distance
 from interlingua.probe.states import TextVectors, sentence_states, state_blocks, text_vectors
 from interlingua.probe.words import WordTranslation, WordVectors, translate_words, translation_ranks, word_vectors
@@ -21,7 +22,9 @@ __all__ = [
     "LinkCounts",
     "Neighbours",
     "PairedSums",
+    "SenseLayer",
     "TextVectors",
+    "WordSenses",
     "WordStates",
     "WordTranslation",
     "WordVectors",
@@ -48,6 +51,7 @@ __all__ = [
     "removed",
     "retrieve",
     "segmented",
+    "sense_layer",
     "sentence_states",
     "state_blocks",
     "text_vectors",
@@ -55,6 +59,7 @@ __all__ = [
     "translation_ranks",
     "transport_plan",
     "word_links",
+    "word_senses",
     "word_state_blocks",
     "word_vectors",
 ]
