@@ -15,6 +15,7 @@ from interlingua.cli import (
     evaluate,
     finetune,
     forecast,
+    overlap,
     pretrain,
     probe,
     recipe,
@@ -70,6 +71,7 @@ evaluate.add_to(app)
 compare.add_to(app)
 forecast.add_to(app)
 senses.add_to(probe.app)
+overlap.add_to(probe.app)
 app.add_typer(probe.app, name="probe")
 app.add_typer(retrieve.app, name="retrieve")
 app.add_typer(translate.app, name="translate")

@@ -4,6 +4,7 @@ from interlingua.probe.alignment import centred, precision_at_1, retrieve
 from interlingua.probe.geometry import family_v_measure, language_map, language_means, mean_distances
 from interlingua.probe.links import LayerLinks, LinkCounts, itermax, mutual_argmax, transport_plan, word_links
 from interlingua.probe.neighbours import SCORINGS, Best, Neighbours, best_matches, nearest
+from interlingua.probe.overlap import Correlation, Overlap, correlation, subword_overlap
 from interlingua.probe.profile import LayerGeometry, LayerLikeness, compare_models, language_geometry, language_identity
 from interlingua.probe.removal import REMOVALS, language_subspace, lir, lsar, removed
 from interlingua.probe.senses import SenseLayer, WordSenses, sense_layer, word_senses
@@ -16,11 +17,13 @@ __all__ = [
     "REMOVALS",
     "SCORINGS",
     "Best",
+    "Correlation",
     "LayerGeometry",
     "LayerLikeness",
     "LayerLinks",
     "LinkCounts",
     "Neighbours",
+    "Overlap",
     "PairedSums",
     "SenseLayer",
     "TextVectors",
@@ -32,6 +35,7 @@ __all__ = [
     "best_matches",
     "centred",
     "compare_models",
+    "correlation",
     "family_v_measure",
     "itermax",
     "joined_words",
@@ -54,6 +58,7 @@ __all__ = [
     "sense_layer",
     "sentence_states",
     "state_blocks",
+    "subword_overlap",
     "text_vectors",
     "translate_words",
     "translation_ranks",
