@@ -54,7 +54,7 @@ check: $(STAMP)
 	$(IN_VENV) scripts/check
 
 soak: $(SOAK_STAMP)
-	$(IN_VENV) scripts/test -m soak
+	$(IN_VENV) scripts/test -n 0 -m soak
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/run.py

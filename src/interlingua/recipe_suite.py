@@ -18,6 +18,10 @@ from interlingua.recipe_transfer import TaskRecipe, TuneRecipe
 
 __all__ = ["RetrieveRecipe", "SuiteEntry", "SuiteRecipe"]
 
+#: Keys of a task that are part of what is taught.
+_OF_THE_MODEL = ("train", "dev", "shots", "patterns", "calibrate", "tags", "stride", "max_question", "max_answer",
+                 "no_answer")  # fmt: skip
+
 
 class RetrieveRecipe(Recipe):
     """Sentence retrieval: nothing is taught."""
@@ -81,9 +85,10 @@ class SuiteEntry(Recipe):
             raise ValueError(f"entry {self.name!r} has no test files")
         if self.taught_by:
             own = [key for key in ("tune", "sources") if getattr(self, key)]
-            own += [f"task.{key}" for key in ("train", "dev") if self.task and getattr(self.task, key)]
+            own += [f"task.{key}" for key in _OF_THE_MODEL if self.task and key in self.task.model_fields_set]
             if own:
-                raise ValueError(f"entry {self.name!r} is taught by {self.taught_by!r} and has {own[0]} of its own")
+                raise ValueError(f"entry {self.name!r} is taught by {self.taught_by!r}, whose {own[0]} holds; it has"
+                                 " one of its own: leave it out")  # fmt: skip
         if self.task is not None and not self.taught_by and not self.task.train and self.task.shots != 0:
             raise ValueError(f"entry {self.name!r} has neither training files nor taught_by")
         return self

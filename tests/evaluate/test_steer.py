@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -115,5 +116,8 @@ def test_what_cannot_be_steered(tuned: Tuned, texts: list[TextExample]) -> None:
         evaluate_steered([tuned], texts, source="fr")
     with pytest.raises(LanguageError, match="at least one more"):
         evaluate_steered([tuned], [e for e in texts if e.lang == "en"], source="en")
+    across = [e if e.lang == "en" else replace(e, text_pair=e.text, lang=f"{e.lang}/en") for e in texts]
+    with pytest.raises(LanguageError, match=r"de/en, two languages each"):
+        evaluate_steered([tuned], across, source="en")
     with pytest.raises(LanguageError, match="without a language"), steered(tuned.model, 1, {}):
         tuned.model(**tuned.tokenizer("a text", return_tensors="pt"))

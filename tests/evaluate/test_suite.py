@@ -274,7 +274,11 @@ def test_what_does_not_fit_is_refused(first: Path, encoder: Path, data: Path, tm
         ({"name": "a", "task": {"test": [{"path": "x"}]}}, "neither training files nor taught_by"),
         (
             {"name": "a", "taught_by": "b", "tune": {}, "task": {"test": [{"path": "x"}]}},
-            "by 'b' and has tune of its",
+            r"by 'b', whose tune holds(?s:.*)leave it out",
+        ),
+        (
+            {"name": "a", "taught_by": "b", "task": {"type": "span", "stride": 64, "test": [{"path": "x"}]}},
+            r"whose task\.stride holds",
         ),
     ]
     for tree, message in bad:

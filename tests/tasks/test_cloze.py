@@ -21,11 +21,15 @@ from interlingua.evaluate import control_scores, evaluate
 from interlingua.models.attention import encode_at
 from interlingua.models.checkpoint import save_checkpoint
 from interlingua.models.encoder import Encoder, load
+from interlingua.recipe_continual import ContinualRecipe
+from interlingua.recipe_multitask import MultitaskRecipe
 from interlingua.recipe_transfer import FinetuneRecipe, LabelledFile, TaskRecipe, TuneRecipe
 from interlingua.tasks import Classify, Cloze, TextExample
 from interlingua.tasks.base import TaskStream, add_frozen_states
 from interlingua.tasks.patterns import Patterns
+from interlingua.transfer.continual import continual
 from interlingua.transfer.finetune import finetune, open_tuned, save_tuned
+from interlingua.transfer.multitask import multitask
 from interlingua.transfer.tune import tune_once
 
 PATTERNS = Patterns(
@@ -226,6 +230,22 @@ def test_a_run_with_few_labels_or_none(
     body = load(checkpoint).model.state_dict()
     same = [torch.equal(body[name], value) for name, value in again.model.base_model.state_dict().items()]
     assert all(same) == (shots == 0)
+
+
+def test_several_tasks_and_streams_say_which_words_they_use(
+    checkpoint: Path, tiny_texts: dict[str, list[str]], tmp_path: Path
+) -> None:
+    """As a single run does: a word of several tokens, and one that the vocabulary has not got."""
+    rows = "".join(f"{text}\t{LABELS[i % 3]}\n" for i, text in enumerate(tiny_texts["en"][:12]))
+    (tmp_path / "en.tsv").write_text("text\tlabel\n" + rows, encoding="utf-8")
+    (tmp_path / "patterns.yaml").write_text(json.dumps(PATTERNS.model_dump(mode="json")), encoding="utf-8")
+    file = LabelledFile(path=tmp_path / "en.tsv", lang="en")
+    task = TaskRecipe(name="verses", type="cloze", train=(file,), test=(file,), patterns=tmp_path / "patterns.yaml")
+    said: list[str] = []
+    tune = TUNE.model_copy(update={"epochs": 1})
+    multitask(MultitaskRecipe(model=str(checkpoint), tasks=(task,), tune=tune), tmp_path / "m", say=said.append)
+    continual(ContinualRecipe(model=str(checkpoint), tasks=(task,), tune=tune), tmp_path / "c", say=said.append)
+    assert len([line for line in said if line.startswith("task verses: en: ") and "the Lord" in line]) == 2
 
 
 def test_controls_are_those_of_a_classifier(checkpoint: Path, examples: list[TextExample]) -> None:

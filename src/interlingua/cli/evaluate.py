@@ -151,7 +151,7 @@ def _evaluate(
         stages.stage("score", 1, 1)
         moved = _steered(tuned, examples, plan, steer, taught, stages.stage) if steer else None
         if moved:
-            scores += [score for score in moved.scores if score.model != "tuned"]
+            scores += moved.scores
         if controls:
             scores += _controls(plan, tuned[0], train_examples, examples, wanted, stages.stage)
     file = out or (runs[0].parent if (runs[0] / "interlingua.json").is_file() else runs[0]) / "scores.jsonl"
@@ -159,8 +159,9 @@ def _evaluate(
     metric = tuned[0].task.metric
     models = ["tuned", *(["tuned+shift"] if shift else []), *([f"tuned+steer@{moved.layer}"] if moved else [])]
     rows = {model: summarise(scores, metric=metric, source=taught, model=model) for model in models}
+    notes = tuned[0].notes(examples)
     document = {"scores": file, "metric": metric, "source": taught, "selection": tuned[0].selection, "rows": rows,
-                "notes": tuned[0].notes(examples)}  # fmt: skip
+                "notes": notes}  # fmt: skip
     lines: list[object] = []
     for model, measured in rows.items():
         if model == "tuned+shift":
@@ -170,7 +171,7 @@ def _evaluate(
             lines.append(f"states moved onto the source's at layer {moved.layer} ({RULE}; {each}):")
         lines.append(score_table(measured, metric=metric, source=taught))
     seeds = ", ".join(str(one.seed) for one in tuned)
-    lines += tuned[0].notes(examples)
+    lines += notes
     lines.append(f"spread: standard deviation over seeds {seeds}; gap: to {taught}; selection: {tuned[0].selection}")
     return Answer(document, [*lines, *unseen, f"scores: {file}"])
 

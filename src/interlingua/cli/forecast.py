@@ -112,14 +112,9 @@ def _alignment(model: str, parallel: str, limit: int) -> dict[str, dict[str, flo
     from interlingua.probe.alignment import retrieve
 
     texts = by_language(parallel_rows(parallel, limit=limit).texts)
-    total, done = sum(map(len, texts.values())), 0
+    total = sum(map(len, texts.values()))
     with Stages({"encode": 1.0}) as stages:
-
-        def encoded(count: int) -> None:
-            nonlocal done
-            done += count
-            stages.stage("encode", done, total)
-
+        encoded = stages.counter("encode", total)
         scores = retrieve(load(model), texts, centre=True, progress=encoded)
     return {"P@1 with English": {score.language: score.value for score in scores if score.metric == "p1"}}
 

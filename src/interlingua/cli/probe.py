@@ -71,16 +71,11 @@ def retrieve(
     pivot = canonical(source)
     rows = parallel_rows(parallel, limit=limit, source=pivot)
     texts = by_language(rows.texts)
-    total, done = sum(map(len, texts.values())), 0
+    total = sum(map(len, texts.values()))
     with Stages({"encode": 1.0}) as stages:
+        encoded = stages.counter("encode", total)
         stages.say(f"{len(rows.texts):,} rows in {len(texts)} languages, {rows.passed_over:,} passed over")
         encoder = load(model)
-
-        def encoded(count: int) -> None:
-            nonlocal done
-            done += count
-            stages.stage("encode", done, total)
-
         scores = run(encoder, texts, source=pivot, centre=centre, remove=remove, layer=layer, progress=encoded)
     if out is not None:
         append_scores(out, scores)
@@ -158,17 +153,12 @@ def geometry(
     chosen = [tag for tag in languages.split(",") if tag]
     # Read twice, so that what is wrong with the text is said before the model works, and how much there is.
     counts = Counter(lang for lang, _ in spoken_texts(file, languages=chosen, limit=limit, report=report))
-    total, done = sum(counts.values()) * (1 if other is None else 2), 0
+    total = sum(counts.values()) * (1 if other is None else 2)
     texts = spoken_texts(file, languages=chosen, limit=limit)
     lines: list[object]
     with Stages({"encode": 1.0}) as stages:
+        encoded = stages.counter("encode", total)
         stages.say(f"{sum(counts.values()):,} texts in {len(counts)} languages, {report.blank} blank ones passed over")
-
-        def encoded(count: int) -> None:
-            nonlocal done
-            done += count
-            stages.stage("encode", done, total)
-
         encoder = load(model)
         if other is not None:
             likeness = compare_models(
@@ -273,17 +263,12 @@ def links(
                 yield pair
 
     counts.update((pair.source_lang, pair.target_lang) for pair in pairs())
-    total, done, blank = 2 * sum(counts.values()), 0, report.missing
+    total, blank = 2 * sum(counts.values()), report.missing
     with Stages({"encode": 1.0}) as stages:
+        encoded = stages.counter("encode", total)
         stages.say(
             f"{total // 2:,} pairs of sentences in {len(counts)} language pairs, {blank} without links passed over"
         )
-
-        def encoded(count: int) -> None:
-            nonlocal done
-            done += count
-            stages.stage("encode", done, total)
-
         found = word_links(load(model), pairs(), layers=wanted, methods=names, progress=encoded)
     scores = [score for one in found for score in one.scores(model)]
     if out is not None:
@@ -367,19 +352,18 @@ def words(
     wanted = {tags[0]: {e.source.lower() for e in entries}, tags[1]: {e.target.lower() for e in entries}}
     scorings, chosen = [name for name in scoring.split(",") if name], layer_list(layers)
     counts = Counter(lang for lang, _ in spoken_texts(file, languages=tags, limit=limit))
-    total, done = sum(counts.values()), 0
+    total = sum(counts.values())
     with Stages({"encode": 1.0}) as stages:
-
-        def encoded(count: int) -> None:
-            nonlocal done
-            done += count
-            stages.stage("encode", done, total)
-
+        encoded = stages.counter("encode", total)
         encoder = load(model)
         texts = spoken_texts(file, languages=tags, limit=limit)
         # Sets come in another order each time; sorted words keep sums the same.
         vectors = word_vectors(
-            encoder, texts, {lang: sorted(own) for lang, own in wanted.items()}, layers=chosen, progress=encoded
+            encoder,
+            texts,
+            {lang: sorted(own) for lang, own in wanted.items()},
+            layers=chosen,
+            progress=encoded,
         )
         for lang in tags:
             met = vectors[lang]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -87,6 +87,17 @@ class Stages:
             count = "done" if share >= 1.0 else f"{done}/{total}"
             ahead = "" if left is None else f", {minutes(left)} left"
             print(f"{name}: {count}{ahead}{'  ' + note if note else ''}", file=sys.stderr, flush=True)
+
+    def counter(self, name: str, total: int) -> Callable[[int], None]:
+        """What to call with the number of steps done since the last call, from the first of a stage to its last."""
+        done = 0
+
+        def count(steps: int) -> None:
+            nonlocal done
+            done += steps
+            self.stage(name, done, total)
+
+        return count
 
     def _open(self, name: str, *, over: bool) -> None:
         """Begin a stage: those before it are over, even if one of them never said so.

@@ -336,12 +336,5 @@ def _encoding(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[int
     """Progress over the texts that are run: say a line, and tell how many more are done."""
     from interlingua.cli.progress import Stages
 
-    done = 0
     with Stages({"encode": 1.0}) as stages:
-
-        def encoded(count: int) -> None:
-            nonlocal done
-            done += count
-            stages.stage("encode", done, total)
-
-        yield stages.say, encoded
+        yield stages.say, stages.counter("encode", total)

@@ -1,7 +1,7 @@
 """Tuned models scored with every language moved onto the source, at each layer.
 
-In: models of one task (one a seed), and labelled examples in several languages, the source's among them. Out: scores as
-they are and at every layer, and a layer chosen without a label of the target languages. At layer l the states x of all
+In: models of one task (one a seed), and labelled examples in several languages, the source's among them. Out: scores
+at every layer, and a layer chosen without a label of the target languages. At layer l the states x of all
 tokens of language L become (Liu et al. 2020, arXiv 2010.10041)
 
     x + alpha (mean_l(tokens of the source's texts) - mean_l(tokens of L's texts))
@@ -45,7 +45,7 @@ class Steered:
     """Scores at every layer.
 
     Attributes:
-        scores: rows of ``MODEL`` as it is and of ``MODEL+steer@LAYER``.
+        scores: rows of ``MODEL+steer@LAYER``; the source's, which is not moved, are the same at every layer.
         information: layer -> mutual information of text and predicted class, mean of the target languages, in nats.
     """
 
@@ -70,7 +70,7 @@ def evaluate_steered(
     model: str = "tuned",
     on_language: Callable[[str, int, int], None] | None = None,
 ) -> Steered:
-    """Score models as they are, and steered at each of some layers.
+    """Score models steered at each of some layers.
 
     Args:
         tuned: models of one task, one a seed.
@@ -85,7 +85,7 @@ def evaluate_steered(
 
     Raises:
         RecipeError: a task without classes, a class of network that cannot be steered, a layer that it does not have.
-        LanguageError: no examples in the source, or in no other language.
+        LanguageError: no examples in the source, in no other language, or of two languages each.
         LabelError: a label that training never saw.
     """
     task = tuned[0].task
@@ -104,6 +104,13 @@ def evaluate_steered(
             expected=f"the source {source!r} and at least one more",
             where="--source",
         )
+    if mixed := [lang for lang in groups if "/" in lang]:
+        raise LanguageError(
+            f"examples in {mixed[0]}, two languages each",
+            expected="examples in one language, whose mean is moved",
+            where="--steer",
+            next_step="name the languages without them: --languages",
+        )
     dtype = inference_dtype(tuned[0].model)
     networks = [for_inference(one.model, dtype) for one in tuned]
     goals: list[NDArray[np.float64]] = []
@@ -116,17 +123,16 @@ def evaluate_steered(
         for place, (one, network) in enumerate(zip(tuned, networks, strict=True)):
             batches = (one.task.batch(some, one.tokenizer) for _, some in prediction_batches(encoded, one.tokenizer))
             means = layer_means(network, (batch.to(network.device) for batch in batches))
+            rows_of = partial(_rows, one=one, network=network, lang=lang, split=split, encoded=encoded)
             if lang == source:
                 goals.append(means)
-
-            kept = list(one.task.states(network, encoded, one.tokenizer))
-            rows_of = partial(_rows, one=one, network=network, lang=lang, split=split, encoded=encoded)
-            scores += rows_of(model, kept)
+                kept = list(one.task.states(network, encoded, one.tokenizer))
+                scores += [score for layer in information for score in rows_of(f"{model}+steer@{layer}", kept)]
+                continue
             for layer in information:
-                if lang != source:
-                    with steered(network, layer, {lang: alpha * (goals[place][layer] - means[layer])}):
-                        kept = list(one.task.states(network, encoded, one.tokenizer))
-                    information[layer].append(_information(one.task, network, kept))
+                with steered(network, layer, {lang: alpha * (goals[place][layer] - means[layer])}):
+                    kept = list(one.task.states(network, encoded, one.tokenizer))
+                information[layer].append(_information(one.task, network, kept))
                 scores += rows_of(f"{model}+steer@{layer}", kept)
     return Steered(scores, {layer: float(np.mean(found)) for layer, found in information.items()})
 

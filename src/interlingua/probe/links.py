@@ -249,9 +249,6 @@ def word_links(
         encoder, sentences(), layers=numbers, block=2 * _PAIRS, batch_tokens=batch_tokens, progress=progress
     )
     for block in blocks:
-        if not np.isfinite(block.states).all():
-            raise DataError("states of words that are not finite", expected="finite numbers",
-                            next_step="check the model: its weights, or its precision")  # fmt: skip
         lengths = np.linalg.norm(block.states, axis=2, keepdims=True)
         units = (block.states / np.maximum(lengths, 1e-12)).astype(np.float64)
         bounds = np.searchsorted(block.text, np.arange(block.texts + 1))

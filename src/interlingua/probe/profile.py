@@ -203,7 +203,7 @@ def language_geometry(
         LanguageError: a language nobody knows, which has no family.
         RecipeError: a layer the network does not have.
     """
-    from interlingua.probe.states import layer_numbers, state_blocks
+    from interlingua.probe.states import check_finite, layer_numbers, state_blocks
 
     numbers = layer_numbers(encoder, layers)
     sums: dict[str, _LanguageSums] = {}
@@ -217,10 +217,7 @@ def language_geometry(
         tags = np.array([lang for lang, _ in itertools.islice(languages, states_LND.shape[1])])
         for lang in dict.fromkeys(tags.tolist()):
             own = states_LND[:, tags == lang]
-            if not np.isfinite(own).all():
-                raise DataError(f"states of {lang!r} that are not finite", expected="finite numbers",
-                                next_step="check the model: its weights, or its precision")  # fmt: skip
-            sums.setdefault(lang, _LanguageSums(len(numbers), states_LND.shape[2])).add(own, keep)
+            sums.setdefault(lang, _LanguageSums(len(numbers), states_LND.shape[2])).add(check_finite(own, lang), keep)
     if len(sums) < 2:
         raise DataError(f"texts in {len(sums)} languages", expected="at least two languages")
     families = [family_of(lang, by=by) for lang in sums]

@@ -10,18 +10,20 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from interlingua.errors import RecipeError
+from interlingua.errors import DataError, RecipeError
 from interlingua.models.attention import hidden_states, pool_segments
 from interlingua.models.encoder import Encoder, length_sorted_batches
 from interlingua.models.precision import for_inference, inference_dtype
 
-__all__ = ["TextVectors", "layer_numbers", "sentence_states", "state_blocks", "text_vectors"]
+__all__ = ["TextVectors", "check_finite", "layer_numbers", "sentence_states", "state_blocks", "text_vectors"]
+
+Array = TypeVar("Array", bound=NDArray[Any])
 
 
 def layer_numbers(encoder: Encoder, layers: Sequence[int] | None) -> list[int]:
@@ -39,6 +41,18 @@ def layer_numbers(encoder: Encoder, layers: Sequence[int] | None) -> list[int]:
         if not -count <= layer < count:
             raise RecipeError(f"layer {layer}", expected=f"0 (embeddings) to {count - 1}", where="layers")
     return [layer % count for layer in (range(count) if layers is None else layers)]
+
+
+def check_finite(states: Array, whose: str) -> Array:
+    """The same states.
+
+    Raises:
+        DataError: one that is NaN or infinite.
+    """
+    if not np.isfinite(states).all():
+        raise DataError(f"states of {whose} that are not finite", expected="finite numbers",
+                        next_step="check the model: its weights, or its precision")  # fmt: skip
+    return states
 
 
 def state_blocks(

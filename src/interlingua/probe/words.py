@@ -100,9 +100,6 @@ def word_vectors(
     for block in word_state_blocks(
         encoder, found_words(), layers=numbers, batch_tokens=batch_tokens, progress=progress
     ):
-        if not np.isfinite(block.states).all():
-            raise DataError("states of words that are not finite", expected="finite numbers",
-                            next_step="check the model: its weights, or its precision")  # fmt: skip
         now, waiting[: block.texts] = waiting[: block.texts], []
         for lang in dict.fromkeys(lang for lang, _ in now):
             own = np.flatnonzero(np.array([spoken == lang for spoken, _ in now])[block.text])

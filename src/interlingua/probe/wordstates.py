@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from interlingua.models.attention import hidden_states
 from interlingua.models.encoder import Encoder, length_sorted_batches
 from interlingua.models.precision import for_inference, inference_dtype
-from interlingua.probe.states import layer_numbers
+from interlingua.probe.states import check_finite, layer_numbers
 from interlingua.text.words import word_starts, words
 from interlingua.vocab.words import fast_tokenizer
 
@@ -111,6 +111,7 @@ def word_state_blocks(
     Raises:
         RecipeError: a layer the network does not have.
         VocabularyError: not a fast tokenizer.
+        DataError: states that are not finite.
     """
     wanted = layer_numbers(encoder, layers)
     fast = fast_tokenizer(encoder.tokenizer)
@@ -135,7 +136,9 @@ def word_state_blocks(
             own, places_T = np.unique(slots, return_inverse=True)
             batch = batch.to(model.device)
             with torch.inference_mode():
-                for row, states_BLD in enumerate(_chosen(hidden_states(model, batch), wanted)):
+                states = hidden_states(model, batch)
+                for row, layer in enumerate(wanted):
+                    states_BLD = states[layer]
                     tokens_TD = states_BLD.flatten(0, 1)[tokens_T.to(states_BLD.device)].float()
                     sums_WD = tokens_TD.new_zeros(len(own), tokens_TD.shape[1])
                     sums_WD.index_add_(0, torch.from_numpy(places_T).to(sums_WD.device), tokens_TD)
@@ -148,16 +151,12 @@ def word_state_blocks(
         there = np.flatnonzero(counts_W)
         text_W = np.repeat(np.arange(len(some)), np.diff(firsts))[there]
         yield WordStates(
-            np.asarray(sums_LWD[:, there] / counts_W[there, None], dtype=np.float32),
+            check_finite(np.asarray(sums_LWD[:, there] / counts_W[there, None], dtype=np.float32), "words"),
             text_W,
             there - firsts[text_W],
             len(some),
             int((counts_W == 0).sum()),
         )
-
-
-def _chosen(states: Sequence[torch.Tensor], wanted: Sequence[int]) -> Iterator[torch.Tensor]:
-    return (states[layer] for layer in wanted)
 
 
 def _tokens_of_words(encoding: Any, one: WordedText, shift: int, blank: NDArray[np.bool_]) -> tuple[Ints, Ints]:

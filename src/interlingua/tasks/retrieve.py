@@ -161,7 +161,7 @@ def _laser(folder: Path, counts: ReadReport, source: str) -> Iterator[tuple[str,
     files = sorted(file for file in folder.glob("tatoeba.*-eng.*") if file.suffix != ".eng")
     if not files or source != "en":
         raise DataError(
-            f"{len(files)} files tatoeba.XXX-eng.XXX, and source {source!r}",
+            f"{len(files)} files tatoeba.LANG-eng.LANG, and source {source!r}",
             expected="LASER's folder data/tatoeba/v1, searched from and to English",
             where=str(folder),
         )

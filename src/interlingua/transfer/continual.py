@@ -94,6 +94,9 @@ def continual(
         stream = plan_stream(recipe, say)
         write_single_recipes(out, recipe.tasks, recipe.model, recipe.seeds, recipe.tune)
         encoder = encoder or load(recipe.model)
+        for task in stream.tasks:
+            for line in task.notes(encoder.tokenizer):
+                say(f"task {task.name}: {line}")
         for seed in recipe.seeds:
             if all((out / task.name / f"seed-{seed}" / "interlingua.json").is_file() for task in stream.tasks):
                 say(f"seed {seed}: finished before")

@@ -79,6 +79,9 @@ def multitask(
         sets = [_examples(one, place, recipe, say) for place, one in enumerate(recipe.tasks)]
         write_single_recipes(out, recipe.tasks, recipe.model, recipe.seeds, recipe.tune)
         encoder = encoder or load(recipe.model)
+        for one in sets:
+            for line in one.task.notes(encoder.tokenizer):
+                say(f"task {one.task.name}: {line}")
         tuned: dict[str, list[Tuned]] = {one.task.name: [] for one in sets}
         for seed in recipe.seeds:
             folders = {name: out / name / f"seed-{seed}" for name in tuned}
