@@ -319,6 +319,12 @@ def words(
         Path | None, typer.Option(metavar="FILE", help="Static vectors of the source's words, word2vec's text format.")
     ] = None,
     static_target: Annotated[Path | None, typer.Option(metavar="FILE", help="The same of the target's.")] = None,
+    static: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Train static vectors on the same texts: cbow, skipgram, glove.")
+    ] = "",
+    static_width: Annotated[int, typer.Option(min=1, help="Width of trained static vectors.")] = 100,
+    static_epochs: Annotated[int, typer.Option(min=1, help="Passes over the texts that train them.")] = 20,
+    figure: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw MRR by layer.")] = None,
     out: Out = None,
     as_json: JSON = False,
     debug: Debug = False,
@@ -330,9 +336,11 @@ def words(
     Example:
     interlingua probe words e5-small package:general.tsv.zst --lexicon en-de.txt --source en --target de
     interlingua probe words e5-small text.jsonl --lexicon lexicon.tsv --static-source en.vec --static-target de.vec
+    interlingua probe words e5-small text.jsonl --lexicon lexicon.tsv --static cbow,glove --figure words.svg
     """
     from interlingua.cli.progress import Stages
     from interlingua.cli.spoken import spoken_texts
+    from interlingua.cli.static import check_static, draw_words, trained_static
     from interlingua.cli.tables import number, table
     from interlingua.languages import canonical
     from interlingua.models.encoder import load
@@ -345,6 +353,7 @@ def words(
         raise typer.BadParameter("--static-source and --static-target go together")
     if every_part and static_source is not None:
         raise typer.BadParameter("--every-part would test static vectors on what Procrustes learned from")
+    ways = check_static(static)
     tags = (canonical(source), canonical(target))
     if tags[0] == tags[1]:
         raise typer.BadParameter(f"--source and --target are both {tags[0]}")
@@ -378,6 +387,12 @@ def words(
         plain = [_static(path, side) for path, side in zip((static_source, static_target), sides, strict=True)]
         for align in (False, True):
             found += translate_words(plain[0], plain[1], entries, model="static", scorings=scorings, align=align)
+    if ways:
+        texts = spoken_texts(file, languages=tags, limit=limit)
+        found += trained_static(ways, texts, vectors, entries, scorings=scorings, every_part=every_part,
+                                width=static_width, epochs=static_epochs)  # fmt: skip
+    if figure is not None:
+        draw_words(found, tags, figure)
     scores = [score for one in found for score in one.scores(*tags)]
     if out is not None:
         append_scores(out, scores)

@@ -64,14 +64,9 @@ def senses(
     words = len({(one.lang, one.word) for one in examples})
     if figure is not None and words > 1:
         raise typer.BadParameter(f"--figure draws one word, and the file has {words}; choose with --word and --lang")
-    wanted, total, done = layer_list(layers), len(examples), 0
+    wanted = layer_list(layers)
     with Stages({"encode": 1.0}) as stages:
-
-        def encoded(count: int) -> None:
-            nonlocal done
-            done += count
-            stages.stage("encode", done, total)
-
+        encoded = stages.counter("encode", len(examples))
         found = word_senses(load(model), examples, layers=wanted, progress=encoded)
         for one in found:
             stages.say(f"{one.lang} {one.word}: {len(one.senses)} sentences, {one.without} without the word,"
