@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	else \
 		$(PYTHON) -m venv --clear $(VENV) && cp constraints.txt $(VENV)/constraints.txt; \
 	fi
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[e5,parquet,corpus,tensorboard,peft,translate,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(VENV)/constraints.txt -e '.[e5,parquet,corpus,tensorboard,peft,translate,static,dev]'
 	@touch $@
 
 $(DOCS_STAMP): $(STAMP)

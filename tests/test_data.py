@@ -19,7 +19,7 @@ def test_corpora_are_found() -> None:
 
 @pytest.mark.parametrize("name", ["generl.tsv.zst", "languages.tsv", "SOURCES.md", "recipes/topics.yaml", ""])
 def test_other_files_of_the_package_are_no_corpora(name: str) -> None:
-    """The message names what can be read in their place: the files of SOURCES.md that hold texts or patterns."""
+    """The message names what can be read in their place: files of SOURCES.md with texts, patterns or senses."""
     with pytest.raises(DataError) as caught:
         resolve(f"package:{name}")
     assert caught.value.where == f"package:{name}"
@@ -29,4 +29,5 @@ def test_other_files_of_the_package_are_no_corpora(name: str) -> None:
         "package:general.tsv.zst",
         "package:sib200.tsv.zst",
         "package:topics.patterns.yaml",
+        "package:two.senses.tsv",
     ]

@@ -37,6 +37,9 @@ MAKERS: dict[str, Callable[[int], Figure]] = {
     "scripts": lambda n: scores_by_language({tag: [value] for tag, value in _values(n).items()}, colour_by="script"),
     "shift": lambda n: shift_effect(_values(n), {tag: (value or 0) + 0.01 for tag, value in _values(n).items()}),
     "map": lambda n: language_map({tag: (math.cos(i), math.sin(i * i)) for i, tag in enumerate(SIXTY[:n])}),
+    "scatter": lambda n: language_map(
+        {tag: (0.1 * i, 1e3 / (i + 1)) for i, tag in enumerate(SIXTY[:n])}, one_scale=False
+    ),
     "retrieval": lambda n: retrieval_by_language(_values(n), compared={"layer 6": _values(n)}, chance=0.001),
     "curve": lambda n: training_curve([1, 2, 3], {tag: [3.0, None, 1.0] for tag in SIXTY[:n]}, languages=True),
     "heat": lambda n: heatmap([[0.1 * i * j for j in range(n)] for i in range(n)], SIXTY[:n], SIXTY[:n]),

@@ -16,6 +16,7 @@ from transformers import AutoModelForTokenClassification
 
 from interlingua.errors import DataError, LabelError
 from interlingua.tasks import Encoded, Tag, TaggedSentence, entity_spans, read_tagged_sentences
+from interlingua.tasks.tag import entity_texts
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -173,3 +174,12 @@ def test_ragged_columns_are_refused(tmp_path: Path, lines: str, message: str) ->
     (tmp_path / "a.tsv").write_text(lines, encoding="utf-8")
     with pytest.raises(DataError, match=message):
         read_tagged_sentences(tmp_path / "a.tsv", lang="en")
+
+
+def test_entities_as_they_are_written() -> None:
+    """Marked by hand: several words, neighbours, a language without spaces; none at all is an error."""
+    de = TaggedSentence(("New", "York", "und", "Bonn", "Ulm"), ("B-LOC", "I-LOC", "O", "B-LOC", "B-LOC"), "de")
+    zh = TaggedSentence(("纽", "扣", "王"), ("B-ORG", "I-ORG", "O"), "zh")
+    assert entity_texts([de, zh]) == ["New York", "Bonn", "Ulm", "纽扣"]
+    with pytest.raises(DataError, match="no entity"):
+        entity_texts([TaggedSentence(("dog",), ("NOUN",), "en")])

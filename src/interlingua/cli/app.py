@@ -15,11 +15,13 @@ from interlingua.cli import (
     evaluate,
     finetune,
     forecast,
+    overlap,
     pretrain,
     probe,
     recipe,
     report,
     retrieve,
+    senses,
     shards,
     study,
     tour,
@@ -68,6 +70,8 @@ continual.add_to(app)
 evaluate.add_to(app)
 compare.add_to(app)
 forecast.add_to(app)
+senses.add_to(probe.app)
+overlap.add_to(probe.app)
 app.add_typer(probe.app, name="probe")
 app.add_typer(retrieve.app, name="retrieve")
 app.add_typer(translate.app, name="translate")

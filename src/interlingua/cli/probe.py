@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from interlingua.scores import Score
     from interlingua.text.alignments import AlignedPair
 
-__all__ = ["app"]
+__all__ = ["Layers", "Model", "Out", "app", "layer_list"]
 
 app = group("Look inside an encoder.")
 
@@ -100,7 +100,8 @@ def _table(scores: list[Score], source: str) -> object:
     return table(columns, rows, left=2, spare=[5])
 
 
-def _numbers(layers: str) -> list[int] | None:
+def layer_list(layers: str) -> list[int] | None:
+    """Numbers of layers with commas between; None: all."""
     try:
         return [int(word) for word in layers.split(",") if word.strip()] or None
     except ValueError:
@@ -148,7 +149,7 @@ def geometry(
         raise typer.BadParameter(f"--by {by!r}: expected family or branch")
     if other is not None and distances is not None:
         raise typer.BadParameter("--distances are of one model; leave --other out")
-    wanted, report = _numbers(layers), ReadReport()
+    wanted, report = layer_list(layers), ReadReport()
     chosen = [tag for tag in languages.split(",") if tag]
     # Read twice, so that what is wrong with the text is said before the model works, and how much there is.
     counts = Counter(lang for lang, _ in spoken_texts(file, languages=chosen, limit=limit, report=report))
@@ -249,7 +250,7 @@ def links(
 
     names = [name for name in methods.split(",") if name]
     check_methods(names)
-    wanted, report, counts = _numbers(layers), ReadReport(), Counter[tuple[str, str]]()
+    wanted, report, counts = layer_list(layers), ReadReport(), Counter[tuple[str, str]]()
 
     def pairs() -> Iterator[AlignedPair]:
         taken = Counter[tuple[str, str]]()
@@ -318,6 +319,12 @@ def words(
         Path | None, typer.Option(metavar="FILE", help="Static vectors of the source's words, word2vec's text format.")
     ] = None,
     static_target: Annotated[Path | None, typer.Option(metavar="FILE", help="The same of the target's.")] = None,
+    static: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Train static vectors on the same texts: cbow, skipgram, glove.")
+    ] = "",
+    static_width: Annotated[int, typer.Option(min=1, help="Width of trained static vectors.")] = 100,
+    static_epochs: Annotated[int, typer.Option(min=1, help="Passes over the texts that train them.")] = 20,
+    figure: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw MRR by layer.")] = None,
     out: Out = None,
     as_json: JSON = False,
     debug: Debug = False,
@@ -329,9 +336,11 @@ def words(
     Example:
     interlingua probe words e5-small package:general.tsv.zst --lexicon en-de.txt --source en --target de
     interlingua probe words e5-small text.jsonl --lexicon lexicon.tsv --static-source en.vec --static-target de.vec
+    interlingua probe words e5-small text.jsonl --lexicon lexicon.tsv --static cbow,glove --figure words.svg
     """
     from interlingua.cli.progress import Stages
     from interlingua.cli.spoken import spoken_texts
+    from interlingua.cli.static import check_static, draw_words, trained_static
     from interlingua.cli.tables import number, table
     from interlingua.languages import canonical
     from interlingua.models.encoder import load
@@ -344,12 +353,13 @@ def words(
         raise typer.BadParameter("--static-source and --static-target go together")
     if every_part and static_source is not None:
         raise typer.BadParameter("--every-part would test static vectors on what Procrustes learned from")
+    ways = check_static(static)
     tags = (canonical(source), canonical(target))
     if tags[0] == tags[1]:
         raise typer.BadParameter(f"--source and --target are both {tags[0]}")
     entries = list(read_lexicon_parts(lexicon, source_lang=tags[0], target_lang=tags[1]))
     wanted = {tags[0]: {e.source.lower() for e in entries}, tags[1]: {e.target.lower() for e in entries}}
-    scorings, chosen = [name for name in scoring.split(",") if name], _numbers(layers)
+    scorings, chosen = [name for name in scoring.split(",") if name], layer_list(layers)
     counts = Counter(lang for lang, _ in spoken_texts(file, languages=tags, limit=limit))
     total = sum(counts.values())
     with Stages({"encode": 1.0}) as stages:
@@ -377,6 +387,12 @@ def words(
         plain = [_static(path, side) for path, side in zip((static_source, static_target), sides, strict=True)]
         for align in (False, True):
             found += translate_words(plain[0], plain[1], entries, model="static", scorings=scorings, align=align)
+    if ways:
+        texts = spoken_texts(file, languages=tags, limit=limit)
+        found += trained_static(ways, texts, vectors, entries, scorings=scorings, every_part=every_part,
+                                width=static_width, epochs=static_epochs)  # fmt: skip
+    if figure is not None:
+        draw_words(found, tags, figure)
     scores = [score for one in found for score in one.scores(*tags)]
     if out is not None:
         append_scores(out, scores)

@@ -15,7 +15,7 @@ from interlingua.cli.keys import PretrainVerb
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["app"]
+__all__ = ["app", "named_tokenizer"]
 
 app = group("Train a shared vocabulary, or measure one on every language.")
 
@@ -115,7 +115,7 @@ def report(
     for word in texts or ():
         lang, read = _texts(word, limit)
         own.setdefault(lang, []).extend(read)
-    measured = vocabulary_report(_open(tokenizer), own, rows or None, pivot=pivot)
+    measured = vocabulary_report(named_tokenizer(tokenizer), own, rows or None, pivot=pivot)
     measured.sort(key=lambda row: (row.parity is None, row.parity or row.fertility))
     lines = [
         (
@@ -142,7 +142,8 @@ def _texts(word: str, limit: int) -> tuple[str, list[str]]:
     return code, [document.text for document in itertools.islice(documents, limit or None)]
 
 
-def _open(name: str) -> PreTrainedTokenizerBase:
+def named_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a vocabulary folder, checkpoint, run, or model's name."""
     from interlingua.data import xlmr_tokenizer
     from interlingua.models.checkpoint import open_tokenizer
     from interlingua.models.encoder import resolve

@@ -16,11 +16,11 @@ __all__ = ["PACKAGE", "read_packed", "resolve", "rooted", "xlmr_tokenizer"]
 
 #: Prefix of paths that mean a file of this folder.
 PACKAGE = "package:"
-_ENDINGS = (".tsv.zst", ".patterns.yaml")
+_ENDINGS = (".tsv.zst", ".patterns.yaml", ".senses.tsv")
 
 
 def resolve(path: str | Path) -> Path:
-    """The file that a path means; ``package:NAME`` is a corpus or pattern file that ships inside the package.
+    """The file that a path means; ``package:NAME`` is a corpus, pattern or sense file that ships inside the package.
 
     Raises:
         DataError: no such file in the package.

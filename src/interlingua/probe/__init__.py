@@ -3,25 +3,35 @@
 from interlingua.probe.alignment import centred, precision_at_1, retrieve
 from interlingua.probe.geometry import family_v_measure, language_map, language_means, mean_distances
 from interlingua.probe.links import LayerLinks, LinkCounts, itermax, mutual_argmax, transport_plan, word_links
+from interlingua.probe.mapping import Mapped, map_unsupervised
 from interlingua.probe.neighbours import SCORINGS, Best, Neighbours, best_matches, nearest
+from interlingua.probe.overlap import Correlation, Overlap, correlation, subword_overlap
 from interlingua.probe.profile import LayerGeometry, LayerLikeness, compare_models, language_geometry, language_identity
 from interlingua.probe.removal import REMOVALS, language_subspace, lir, lsar, removed
+from interlingua.probe.senses import SenseLayer, WordSenses, sense_layer, word_senses
 from interlingua.probe.similarity import PairedSums, linear_cka, procrustes_distance
 from interlingua.probe.states import TextVectors, sentence_states, state_blocks, text_vectors
+from interlingua.probe.static import STATIC, static_vectors
 from interlingua.probe.words import WordTranslation, WordVectors, translate_words, translation_ranks, word_vectors
 from interlingua.probe.wordstates import WordedText, WordStates, joined_words, segmented, word_state_blocks
 
 __all__ = [
     "REMOVALS",
     "SCORINGS",
+    "STATIC",
     "Best",
+    "Correlation",
     "LayerGeometry",
     "LayerLikeness",
     "LayerLinks",
     "LinkCounts",
+    "Mapped",
     "Neighbours",
+    "Overlap",
     "PairedSums",
+    "SenseLayer",
     "TextVectors",
+    "WordSenses",
     "WordStates",
     "WordTranslation",
     "WordVectors",
@@ -29,6 +39,7 @@ __all__ = [
     "best_matches",
     "centred",
     "compare_models",
+    "correlation",
     "family_v_measure",
     "itermax",
     "joined_words",
@@ -40,6 +51,7 @@ __all__ = [
     "linear_cka",
     "lir",
     "lsar",
+    "map_unsupervised",
     "mean_distances",
     "mutual_argmax",
     "nearest",
@@ -48,13 +60,17 @@ __all__ = [
     "removed",
     "retrieve",
     "segmented",
+    "sense_layer",
     "sentence_states",
     "state_blocks",
+    "static_vectors",
+    "subword_overlap",
     "text_vectors",
     "translate_words",
     "translation_ranks",
     "transport_plan",
     "word_links",
+    "word_senses",
     "word_state_blocks",
     "word_vectors",
 ]

@@ -36,6 +36,7 @@ def language_map(
     families: Mapping[str, str] | None = None,
     *,
     axes_names: tuple[str, str] = ("first component", "second component"),
+    one_scale: bool = True,
     title: str = "Languages by their mean vectors",
     caption: str = "Languages near each other have similar mean vectors. The two axes have the same scale.",
 ) -> Figure:
@@ -45,6 +46,7 @@ def language_map(
         points: language -> (x, y), for example the first two principal components of the language means.
         families: language -> group that sets colour and marker; by default the family in the table of languages.
         axes_names: names of the two axes.
+        one_scale: whether distances mean something; else each axis is as long as its numbers need, for two measures.
         title: heading.
         caption: how to read it.
 
@@ -64,7 +66,7 @@ def language_map(
         marks = style.group_marks(groups)
         handles = [legend_handle(group, mark.marker, mark.colour) for group, mark in marks.items()]
         legend_height, legend_columns = legend_size(handles)
-        canvas, axes = _square(places_N2, legend_height)
+        canvas, axes = _square(places_N2, legend_height) if one_scale else _oblong(places_N2, legend_height)
         for place_2, group in zip(places_N2, groups, strict=True):
             mark = marks[group]
             axes.plot(*place_2, mark.marker, ms=5.5, mfc=mark.colour, mec=style.PAPER, mew=0.6, zorder=3)
@@ -107,6 +109,19 @@ def _square(places_N2: NDArray[np.float64], above: float) -> tuple[Canvas, Any]:
     middle_2, half_2 = (low_2 + high_2) / 2, scale * np.array([width, height]) / 2
     axes.set_xlim(middle_2[0] - half_2[0], middle_2[0] + half_2[0])
     axes.set_ylim(middle_2[1] - half_2[1], middle_2[1] + half_2[1])
+    return canvas, axes
+
+
+def _oblong(places_N2: NDArray[np.float64], above: float) -> tuple[Canvas, Any]:
+    """Open axes whose directions have a scale each."""
+    height = min(3.4 + 0.05 * len(places_N2), 6.0)
+    total = height + above + 0.6
+    canvas = Canvas(figsize=(WIDTH, total))
+    axes = canvas.add_axes((0.65 / WIDTH, 0.5 / total, (WIDTH - 0.75) / WIDTH, height / total))
+    low_2, high_2 = places_N2.min(0), places_N2.max(0)
+    margin_2 = 0.06 * np.where(high_2 > low_2, high_2 - low_2, 1.0)
+    axes.set_xlim(low_2[0] - margin_2[0], high_2[0] + margin_2[0])
+    axes.set_ylim(low_2[1] - margin_2[1], high_2[1] + margin_2[1])
     return canvas, axes
 
 
@@ -185,6 +200,7 @@ def training_curve(
     series: Mapping[str, Sequence[float | None]],
     *,
     measure: str = "loss",
+    axis: str = "step",
     languages: bool = False,
     title: str = "Training",
     caption: str = "",
@@ -195,6 +211,7 @@ def training_curve(
         steps: the horizontal axis, in updates (or tokens: say so in the caption).
         series: name (an objective, or a language tag) -> as many values as steps; ``None`` leaves a gap.
         measure: name and unit of the vertical axis: "loss (nats per token)", "bits per character".
+        axis: what one place of the horizontal axis is: a step, a layer.
         languages: the names of series are language tags, to be written as languages.
         title: heading.
         caption: how to read it.
@@ -227,11 +244,11 @@ def training_curve(
             axes.plot(steps, line, color=colour, lw=1.6, linestyle=pattern, marker=marker, ms=4)
             finite = line[np.isfinite(line)]
             ends.append((name, float(finite[-1]) if finite.size else math.nan, colour))
-        axes.set_xlabel("step")
+        axes.set_xlabel(axis)
         axes.set_ylabel(measure)
         axes.margins(x=0.01)
         _name_ends(canvas, axes, ends, texts, codes)
-        alt = f"Curves of {measure} over {len(steps)} steps. " + " ".join(
+        alt = f"Curves of {measure} over {len(steps)} {axis}s. " + " ".join(
             f"{name} ends at {number(end, 3)}." for name, end, _ in ends
         )
         svg = to_svg(canvas, alt)

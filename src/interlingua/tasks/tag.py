@@ -24,7 +24,7 @@ from torch import Tensor
 from interlingua.batch import Batch
 from interlingua.data import resolve
 from interlingua.errors import DataError, RecipeError
-from interlingua.languages import canonical
+from interlingua.languages import canonical, language
 from interlingua.models.attention import encode, encode_at
 from interlingua.models.head import token_logits
 from interlingua.objectives.base import IGNORED, Loss, TokenTargets, at_least_float32
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from interlingua.recipe_transfer import LabelledFile, TaskRecipe
 
-__all__ = ["Tag", "TaggedSentence", "entity_spans", "read_tagged_sentences"]
+__all__ = ["Tag", "TaggedSentence", "entity_spans", "entity_texts", "read_tagged_sentences"]
 
 #: Predicted for a word the network never saw; equal to no label.
 CUT_AWAY = -1
@@ -141,6 +141,23 @@ def entity_spans(tags: Sequence[str]) -> set[tuple[str, int, int]]:
         if prefix in {"B", "I"} and not kind:
             start, kind = i, now
     return spans
+
+
+def entity_texts(sentences: Sequence[TaggedSentence]) -> list[str]:
+    """The entities of tagged sentences as they are written, one for each time that they occur.
+
+    Raises:
+        DataError: no entity in any of them.
+    """
+    found = []
+    for one in sentences:
+        space = " " if language(one.lang).spaced else ""
+        spans = sorted(entity_spans(one.tags), key=lambda span: span[1:])
+        found += [space.join(one.words[first : last + 1]) for _, first, last in spans]
+    if not found:
+        raise DataError("no entity", expected="tags such as B-PER, I-PER, O",
+                        where=sentences[0].where if sentences else None)  # fmt: skip
+    return found
 
 
 class Tag(Task):

@@ -22,7 +22,7 @@ from interlingua.languages import canonical
 from interlingua.text.words import word_starts_batch
 from interlingua.vocab.words import WordStarts, fast_tokenizer
 
-__all__ = ["VocabularyRow", "vocabulary_report"]
+__all__ = ["VocabularyRow", "unknown_and_byte_ids", "vocabulary_report"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def vocabulary_report(
     """
     inner = fast_tokenizer(tokenizer)
     starts = WordStarts(inner)
-    unknown, bytes_ = _unknown_and_byte_ids(inner)
+    unknown, bytes_ = unknown_and_byte_ids(inner)
     premiums = _parity(inner, parallel, canonical(pivot)) if parallel else {}
     rows = []
     for lang, own in texts.items():
@@ -113,7 +113,8 @@ def vocabulary_report(
     return rows
 
 
-def _unknown_and_byte_ids(inner: Any) -> tuple[list[int], list[int]]:
+def unknown_and_byte_ids(inner: Any) -> tuple[list[int], list[int]]:
+    """Ids of the unknown token, and of the bytes of byte fallback."""
     names = [name for name in ("<unk>", "[UNK]", "<|unk|>") if inner.token_to_id(name) is not None]
     model_unknown = getattr(inner.model, "unk_token", None)
     if model_unknown and inner.token_to_id(model_unknown) is not None:
