@@ -13,6 +13,7 @@ from interlingua.cli import (
     corpus,
     doctor,
     evaluate,
+    fake,
     finetune,
     forecast,
     overlap,
@@ -72,6 +73,7 @@ compare.add_to(app)
 forecast.add_to(app)
 senses.add_to(probe.app)
 overlap.add_to(probe.app)
+fake.add_to(probe.app)
 app.add_typer(probe.app, name="probe")
 app.add_typer(retrieve.app, name="retrieve")
 app.add_typer(translate.app, name="translate")

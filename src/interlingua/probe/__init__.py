@@ -1,9 +1,11 @@
 """Looking inside: hidden states by layer, alignment of languages, language means, what tells languages apart."""
 
 from interlingua.probe.alignment import centred, precision_at_1, retrieve
+from interlingua.probe.fake import FakeCorpus, fake_sides, write_fake
 from interlingua.probe.geometry import family_v_measure, language_map, language_means, mean_distances
 from interlingua.probe.links import LayerLinks, LinkCounts, itermax, mutual_argmax, transport_plan, word_links
 from interlingua.probe.mapping import Mapped, map_unsupervised
+from interlingua.probe.multilinguality import Multilinguality, Side, multilinguality
 from interlingua.probe.neighbours import SCORINGS, Best, Neighbours, best_matches, nearest
 from interlingua.probe.overlap import Correlation, Overlap, correlation, subword_overlap
 from interlingua.probe.profile import LayerGeometry, LayerLikeness, compare_models, language_geometry, language_identity
@@ -21,15 +23,18 @@ __all__ = [
     "STATIC",
     "Best",
     "Correlation",
+    "FakeCorpus",
     "LayerGeometry",
     "LayerLikeness",
     "LayerLinks",
     "LinkCounts",
     "Mapped",
+    "Multilinguality",
     "Neighbours",
     "Overlap",
     "PairedSums",
     "SenseLayer",
+    "Side",
     "TextVectors",
     "WordSenses",
     "WordStates",
@@ -40,6 +45,7 @@ __all__ = [
     "centred",
     "compare_models",
     "correlation",
+    "fake_sides",
     "family_v_measure",
     "itermax",
     "joined_words",
@@ -53,6 +59,7 @@ __all__ = [
     "lsar",
     "map_unsupervised",
     "mean_distances",
+    "multilinguality",
     "mutual_argmax",
     "nearest",
     "precision_at_1",
@@ -73,4 +80,5 @@ __all__ = [
     "word_senses",
     "word_state_blocks",
     "word_vectors",
+    "write_fake",
 ]

@@ -22,6 +22,8 @@ from interlingua.models.encoder import Encoder, length_sorted_batches
 from interlingua.models.precision import for_inference, inference_dtype
 from interlingua.probe.neighbours import nearest, unit
 from interlingua.probe.states import check_finite, layer_numbers
+from interlingua.scores import Score
+from interlingua.text.fake import fake_tag
 
 __all__ = ["Multilinguality", "Side", "multilinguality"]
 
@@ -86,6 +88,24 @@ class Multilinguality:
     def score(self) -> float:
         """The multilinguality score: mean of both over the layers."""
         return float(np.mean([*self.retrieval.values(), *self.translation.values()]))
+
+    def scores(self, model: str, lang: str, *, n: tuple[int, int], seed: int | None = None) -> list[Score]:
+        """As rows: P@1 of both tasks by layer, and the score.
+
+        Args:
+            model: name in the rows.
+            lang: tag of the real language.
+            n: sentences and tokens.
+            seed: of the pretraining.
+        """
+        fake = fake_tag(lang)
+        rows = [
+            Score(model, f"{task}.layer{layer}", fake, "counterparts", "p1", value, count, seed)
+            for task, found, count in (("retrieval", self.retrieval, n[0]), ("translation", self.translation, n[1]))
+            for layer, value in found.items()
+        ]
+        whole = Score(model, "multilinguality", fake, "counterparts", "multilinguality", self.score, sum(n), seed)
+        return [*rows, whole]
 
 
 def multilinguality(
