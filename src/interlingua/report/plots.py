@@ -185,6 +185,7 @@ def training_curve(
     series: Mapping[str, Sequence[float | None]],
     *,
     measure: str = "loss",
+    axis: str = "step",
     languages: bool = False,
     title: str = "Training",
     caption: str = "",
@@ -195,6 +196,7 @@ def training_curve(
         steps: the horizontal axis, in updates (or tokens: say so in the caption).
         series: name (an objective, or a language tag) -> as many values as steps; ``None`` leaves a gap.
         measure: name and unit of the vertical axis: "loss (nats per token)", "bits per character".
+        axis: what a step is, where it is none of training: "layer".
         languages: the names of series are language tags, to be written as languages.
         title: heading.
         caption: how to read it.
@@ -227,11 +229,11 @@ def training_curve(
             axes.plot(steps, line, color=colour, lw=1.6, linestyle=pattern, marker=marker, ms=4)
             finite = line[np.isfinite(line)]
             ends.append((name, float(finite[-1]) if finite.size else math.nan, colour))
-        axes.set_xlabel("step")
+        axes.set_xlabel(axis)
         axes.set_ylabel(measure)
         axes.margins(x=0.01)
         _name_ends(canvas, axes, ends, texts, codes)
-        alt = f"Curves of {measure} over {len(steps)} steps. " + " ".join(
+        alt = f"Curves of {measure} over {len(steps)} {axis}s. " + " ".join(
             f"{name} ends at {number(end, 3)}." for name, end, _ in ends
         )
         svg = to_svg(canvas, alt)
