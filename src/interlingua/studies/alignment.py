@@ -2,7 +2,8 @@
 
 In: gold links of four language pairs. Out: alignment error rate by pair, layer and method, a row a block of sentences.
 Decision: blocks of 25 pairs are the units, so that verdicts rest on sentences and not on four languages. Price: a
-number is the mean over blocks, which differs a little from the rate counted over all sentences together.
+number is the mean over blocks, which differs a little from the rate counted over all sentences together. Blocks of
+different language pairs are paired by their number, which is as good as any other way: they are independent.
 """
 
 from __future__ import annotations
@@ -102,8 +103,8 @@ class AlignmentStudy:
         for pair, rate in MBERT.items():
             by_pair[f"mBERT {pair}"] = dict.fromkeys(by_pair.get(f"{pair} layer8", ()), rate)
         return {
-            "layers": Evidence(layers, "AER, all pairs", units, kind),
-            "aer": Evidence(by_pair, "AER", units, kind),
+            "layers": Evidence(layers, "AER of all pairs", units, kind),
+            "aer": Evidence(by_pair, "AER of a pair", units, kind),
         }
 
     def sections(self, scores: Sequence[Score]) -> list[Section]:
@@ -135,7 +136,9 @@ class AlignmentStudy:
         )  # fmt: skip
         table = Table("Alignment error rate by layer, 0 the embeddings", "", columns, rows,
                       ["left", "left", *["right"] * (len(columns) - 2)])  # type: ignore[list-item]  # fmt: skip
-        return [Section("Error rates", [f"Command: interlingua study run {self.name}", text], [figure, table])]
+        return [
+            Section("Error rates", [f"Command: interlingua study run {self.name} root=data", text], [figure, table])
+        ]
 
 
 def _pair(score: Score) -> str:

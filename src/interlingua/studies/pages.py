@@ -7,6 +7,7 @@ be a score.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ def _ours(found: Verdict) -> str | None:
         return None
     if found.evidence.units == "seeds":
         return f"{found.ours:+.3f} \u00b1 {(found.high - found.low) / 4:.3f}"
+    if math.isnan(found.low):
+        return f"{found.ours:+.3f}"
     return f"{found.ours:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
@@ -42,8 +45,8 @@ def _explained(found: Sequence[Verdict]) -> list[str]:
     spans = {
         "seeds": "\u00b1 its standard error (from the deviation between seeds, pooled over all arms). A claim agrees "
         "or differs where the difference is further from the margin than two standard errors; elsewhere it is open.",
-        "draws": "and the middle 95 % of its draws. A claim agrees or differs where these lie on one side of the "
-        "margin; elsewhere it is open.",
+        "draws": "and the middle 95 % of the differences to draws from chance. A claim agrees or differs where these "
+        "lie on one side of the margin; elsewhere it is open.",
     }
     sums: dict[str, list[str]] = {}
     for one in found:

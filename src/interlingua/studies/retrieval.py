@@ -47,7 +47,7 @@ class RetrievalRecipe(ProbeRecipe):
     """What the study of retrieval looks at."""
 
     languages: tuple[str, ...] = (
-        "de", "nl", "sv", "fr", "es", "it", "ru", "pl", "cs", "lt", "fa", "hi", "ne", "ar", "am", "so", "fi", "hu",
+        "de", "nl", "sv", "fr", "es", "it", "ru", "pl", "cs", "lt", "fa", "hi", "ne", "ar", "am", "so", "et", "ta",
         "tr", "ja", "ko", "zh", "id", "sw", "yo", "eu",
     )  # fmt: skip
     """Searched from and to English."""
@@ -150,7 +150,7 @@ class RetrievalStudy:
         return [
             Section(
                 "Layers",
-                [f"Command: interlingua study run {self.name}", text],
+                [f"Command: interlingua study run {self.name} root=data", text],
                 [curve, Table("Mean P@1 by layer, 0 the embeddings", "", ["layer", *names], rows)],
             ),
             Section(
