@@ -45,11 +45,10 @@ def list_studies(
 
 
 def _found(study: Study, out: Path) -> str:
-    from interlingua.scores import read_scores
-    from interlingua.studies import counted, verdicts
+    from interlingua.studies import counted, measured, verdicts
 
-    file = out / study.name / "scores.jsonl"
-    return counted(verdicts(study, read_scores(file))) if file.is_file() else ""
+    scores = measured(out / study.name)
+    return counted(verdicts(study, scores)) if scores else ""
 
 
 @app.command(cls=Verb)

@@ -7,13 +7,13 @@ from interlingua.studies.alignment import AlignmentStudy
 from interlingua.studies.base import Claim, Evidence, Study, Verdict, verdict, verdicts
 from interlingua.studies.families import FamiliesStudy
 from interlingua.studies.objectives import ObjectivesStudy
-from interlingua.studies.pages import counted, write_overview, write_pages
+from interlingua.studies.pages import counted, measured, write_overview, write_pages
 from interlingua.studies.retrieval import RetrievalStudy
 from interlingua.studies.shift import ShiftStudy
 from interlingua.studies.words import WordsStudy
 
 __all__ = [
-    "STUDIES", "Claim", "Evidence", "Study", "Verdict", "counted", "verdict", "verdicts", "write_overview",
+    "STUDIES", "Claim", "Evidence", "Study", "Verdict", "counted", "measured", "verdict", "verdicts", "write_overview",
     "write_pages",
 ]  # fmt: skip
 

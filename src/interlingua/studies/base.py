@@ -28,6 +28,7 @@ from interlingua.report.page import Section
 from interlingua.scores import Score
 
 __all__ = [
+    "CHECKPOINT",
     "Claim",
     "Evidence",
     "Say",
@@ -47,6 +48,8 @@ Say = Callable[[str], None]
 #: Arm -> unit -> value.
 Values = Mapping[str, Mapping[Any, float]]
 
+#: Task of the row that says what kind of model was opened.
+CHECKPOINT = "checkpoint"
 #: A bootstrap over fewer units says nothing.
 _FEWEST = 5
 

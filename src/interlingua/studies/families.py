@@ -131,9 +131,10 @@ class FamiliesStudy:
         for s in scores:
             if s.metric == "v_measure" and s.seed is not None and (layer := layer_of(s)) is not None:
                 dealt.setdefault(layer, []).append(s.value)
+        chance = {layer: statistics.fmean(own) for layer, own in dealt.items()}
         named = {arm: statistics.fmean(by.values()) for arm, by in _identity(scores).items()}
         rows: list[list[Cell]] = [
-            [layer, value, statistics.fmean(dealt[layer]), float(np.quantile(dealt[layer], 0.975)),
+            [layer, value, chance[layer], float(np.quantile(dealt[layer], 0.975)),
              named.get(f"layer{layer}"), named.get(f"layer{layer} centred")]
             for layer, value in layers.items()
         ]  # fmt: skip
@@ -141,7 +142,7 @@ class FamiliesStudy:
         for s in scores:
             if s.task == "map":
                 points.setdefault(s.language, {})[s.metric] = s.value
-        count = next(iter(found.values())).n
+        count = len(points)
         each = next(s.n for s in scores if s.task == "map")
         text = (
             f"{name_of(scores)}, {count} languages, {each} parallel sentences each. Clusters: means by cosine, average "
@@ -149,11 +150,10 @@ class FamiliesStudy:
             f"of {_DRAWS} draws. Language: share of sentences whose language a logistic regression names, mean over "
             f"{_FOLDS} folds; centred: each language's mean over the classifier's own sentences taken off."
         )
-        curve = layer_curves(
-            {"V-measure": layers, "chance": {layer: statistics.fmean(own) for layer, own in dealt.items()}},
-            "V-measure", title="Families in the clusters of language means",
+        curves = [layer_curves(
+            {"V-measure": layers, "chance": chance}, "V-measure", title="Families in the clusters of language means",
             caption="Against families, and against families dealt out at random.",
-        )  # fmt: skip
+        )] if layers else []  # fmt: skip
         drawn = language_map(
             {lang: (own["x"], own["y"]) for lang, own in points.items()},
             caption="First two principal components of the language means in the last layer, coloured by family.",
@@ -163,7 +163,7 @@ class FamiliesStudy:
             Section(
                 "Clusters and identity by layer",
                 [f"Command: interlingua study run {self.name}", text],
-                [curve, Table("Layers, 0 the embeddings", "", columns, rows), drawn],
+                [*curves, Table("Layers, 0 the embeddings", "", columns, rows), drawn],
             )
         ]
 

@@ -1,8 +1,8 @@
 """Studies as pages: one a study, and one of all that were run.
 
 In: the folders of studies. Out: ``report.html`` and ``report.md``. Decision: pages are made from ``scores.jsonl``
-alone, so they can be made again at any time, also of a study that is half done. Price: what is to stand on a page must
-be a score.
+and the recipe beside it, so they can be made again at any time, also of a study that is half done. Price: what is to
+stand on a page must be a score.
 """
 
 from __future__ import annotations
@@ -10,18 +10,23 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import yaml
 
 from interlingua.errors import DataError
 from interlingua.report.markdown import to_markdown
 from interlingua.report.page import Cell, Section, Table, write_report
 from interlingua.run import atomic_write
 from interlingua.scores import Score, read_scores
-from interlingua.studies.base import Study, Verdict, verdicts
+from interlingua.studies.base import CHECKPOINT, Study, Verdict, verdicts
 
-__all__ = ["claims_section", "counted", "write_overview", "write_pages"]
+__all__ = ["claims_section", "counted", "measured", "write_overview", "write_pages"]
 
 SCORES = "scores.jsonl"
+#: What YAML writes behind a plain value.
+_END = "...\n"
 
 
 def counted(found: Iterable[Verdict]) -> str:
@@ -76,19 +81,39 @@ def claims_section(found: Sequence[Verdict]) -> Section:
     return Section("Published, and ours", _explained(found), [Table("Claims and verdicts", "", columns, rows)])
 
 
+def measured(folder: Path) -> list[Score]:
+    """What stands in a study's folder; nothing where it was not run, or no stage of it is done."""
+    rows = read_scores(folder / SCORES) if (folder / SCORES).is_file() else []
+    return rows if any(row.task != CHECKPOINT for row in rows) else []
+
+
 def _measured(study: Study, folder: Path) -> list[Score]:
-    if not (folder / SCORES).is_file():
+    if not (rows := measured(folder)):
         raise DataError(
             f"nothing measured in {str(folder)!r}",
             expected=f"{SCORES} of the study",
             where=str(folder),
             next_step=f"interlingua study run {study.name}",
         )
-    return read_scores(folder / SCORES)
+    return rows
 
 
-def _sections(study: Study, scores: Sequence[Score]) -> list[Section]:
-    return [*study.sections(scores), claims_section(verdicts(study, scores))]
+def _settings(folder: Path) -> list[str]:
+    """The recipe as words of a command line; where the data lie is nobody's business."""
+    path = folder / "recipe.yaml"
+    tree = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    words = [
+        f"{key}={yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix(_END).strip()}"
+        for key, value in tree.items()
+        if key not in ("kind", "name", "root") and value is not None
+    ]
+    return [f"Recipe: {' '.join(words)}"] if words else []
+
+
+def _sections(study: Study, scores: Sequence[Score], folder: Path) -> list[Section]:
+    first, *others = study.sections(scores)
+    first = replace(first, paragraphs=[*first.paragraphs, *_settings(folder)])
+    return [first, *others, claims_section(verdicts(study, scores))]
 
 
 def _write(folder: Path, title: str, lead: str, sections: Sequence[Section]) -> tuple[Path, Path]:
@@ -103,7 +128,7 @@ def write_pages(study: Study, folder: Path) -> tuple[Path, Path]:
     Raises:
         DataError: nothing was measured yet.
     """
-    return _write(folder, study.title, study.question, _sections(study, _measured(study, folder)))
+    return _write(folder, study.title, study.question, _sections(study, _measured(study, folder), folder))
 
 
 def write_overview(studies: Mapping[str, Study], folder: Path) -> tuple[Path, Path]:
@@ -112,8 +137,7 @@ def write_overview(studies: Mapping[str, Study], folder: Path) -> tuple[Path, Pa
     Raises:
         DataError: none was.
     """
-    run = {study: read_scores(folder / name / SCORES) for name, study in studies.items()
-           if (folder / name / SCORES).is_file()}  # fmt: skip
+    run = {study: scores for name, study in studies.items() if (scores := measured(folder / name))}
     if not run:
         raise DataError(
             f"no study was run in {str(folder)!r}",
@@ -126,7 +150,7 @@ def write_overview(studies: Mapping[str, Study], folder: Path) -> tuple[Path, Pa
     columns = ["study", "question", "claims", "verdicts"]
     sections = [Section("All studies", (), [Table("Studies that were run", "", columns, rows)])]
     for study, scores in run.items():
-        first, *others = _sections(study, scores)
+        first, *others = _sections(study, scores, folder / study.name)
         sections.append(Section(study.title, [study.question, *first.paragraphs], first.items))
         sections += [Section(f"{study.title}: {one.heading}", one.paragraphs, one.items) for one in others]
     lead = f"{sum(map(len, found.values()))} published claims: " + counted(v for own in found.values() for v in own)

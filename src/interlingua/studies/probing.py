@@ -26,7 +26,7 @@ from interlingua.languages import canonical
 from interlingua.recipe_base import Recipe
 from interlingua.report.page import Figure
 from interlingua.scores import Score, append_scores, read_scores
-from interlingua.studies.base import Say
+from interlingua.studies.base import CHECKPOINT, Say
 from interlingua.text.documents import table_cells
 from interlingua.text.lines import ReadReport
 
@@ -137,11 +137,13 @@ class Probing:
     def encoder(self) -> Encoder:
         """The encoder; what kind it is becomes a row."""
         from interlingua.models.encoder import load
+        from interlingua.train.dist import pick_device
 
         encoder = load(self.model)
+        encoder.model.to(pick_device("auto"))
         names = encoder.model.config.architectures or []
         masked = any(name.endswith(_TRAINED) for name in names)
-        self.add([Score(self.model, "checkpoint", "und", "-", "masked_lm", float(masked), 1)])
+        self.add([Score(self.model, CHECKPOINT, "und", "-", "masked_lm", float(masked), 1)])
         return encoder
 
     def add(self, rows: Iterable[Score]) -> None:
@@ -184,13 +186,13 @@ class Probing:
 
 def kind_of(scores: Sequence[Score]) -> str:
     """The kind of model that the rows are of, for :attr:`interlingua.studies.base.Claim.about`."""
-    masked = any(s.value for s in scores if s.task == "checkpoint" and s.metric == "masked_lm")
+    masked = any(s.value for s in scores if s.task == CHECKPOINT and s.metric == "masked_lm")
     return MASKED if masked else "sentence encoder"
 
 
 def name_of(scores: Sequence[Score]) -> str:
     """Name of the model that the rows are of."""
-    return next((s.model for s in scores if s.task == "checkpoint"), scores[0].model)
+    return next((s.model for s in scores if s.task == CHECKPOINT), scores[0].model)
 
 
 def layer_of(score: Score) -> int | None:

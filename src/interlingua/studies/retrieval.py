@@ -41,6 +41,11 @@ FLORES = Source(
     "FLORES-200 (NLLB Team 2022), github.com/facebookresearch/flores",
 )  # fmt: skip
 PIVOT = "en"
+#: Shares found by mBERT from English in layers 1 to 12, read off curves.
+PIRES = {
+    "de": (31, 40, 48, 58, 66, 71, 74, 76, 74, 72, 70, 65),
+    "ru": (20, 26, 37, 49, 60, 66, 69, 71, 69, 64, 62, 58),
+}
 
 
 class RetrievalRecipe(ProbeRecipe):
@@ -134,24 +139,36 @@ class RetrievalStudy:
         languages = list(next(iter(values.values())))
         some = [layer for layer in layers if f"layer{layer} projected" in means]
         own: list[list[Cell]] = [
-            [lang, *(values[f"layer{layer} {how}".strip()].get(lang) for layer in some for how in hows)]
+            [lang, *(values.get(f"layer{layer} {how}".strip(), {}).get(lang) for layer in some for how in hows)]
             for lang in languages
         ]
         count = next(s.n for s in scores if s.metric == "p1")
         text = (
             f"{name_of(scores)}, English and {len(languages)} languages, {count} sentences searched: P@1 by cosine, "
-            f"mean of both ways. Projection: ridge regression onto English, learned from {count} other sentence pairs, "
-            "both sides centred. LIR takes off each language's first singular direction, LSAR the subspace in which "
-            "the languages' means differ. Published curves of mBERT: 5,000 pairs, means moved together, Euclidean "
-            "distance."
+            "mean of both ways. Projection onto English: the identity and a ridge regression of what it leaves, "
+            f"learned from {count} other pairs, both sides centred. LIR takes off each language's first singular "
+            "direction, LSAR the subspace in which the languages' means differ. Published curves of mBERT: 5,000 "
+            "pairs, means moved together, Euclidean distance."
         )
+        beside = {f"{lang}, mBERT": dict(enumerate((share / 100 for share in shares), 1))
+                  for lang, shares in PIRES.items()}  # fmt: skip
+        beside |= {
+            f"{lang}, here": {layer: values[f"layer{layer} centred"][lang] for layer in layers}
+            for lang in PIRES
+            if lang in languages
+        }
+        published = layer_curves(
+            beside, "share found", title="Beside the published curves",
+            caption="English to German and Russian, means moved together. mBERT among 5,000 sentences, read off the "
+            f"curves of Pires et al. 2019; here {name_of(scores)} among {count}, centred, both ways.",
+        )  # fmt: skip
         curve = layer_curves(series, "P@1", title="Translations found by layer",
                              caption=f"Mean over {len(languages)} languages.")  # fmt: skip
         return [
             Section(
                 "Layers",
                 [f"Command: interlingua study run {self.name} root=data", text],
-                [curve, Table("Mean P@1 by layer, 0 the embeddings", "", ["layer", *names], rows)],
+                [curve, published, Table("Mean P@1 by layer, 0 the embeddings", "", ["layer", *names], rows)],
             ),
             Section(
                 "Languages",
@@ -192,13 +209,16 @@ def _searched(
 
 
 def _projection(source_ND: Vectors, target_ND: Vectors) -> Vectors:
-    """Ridge regression [D, D] of the target's vectors on the source's; its strength by leaving each pair out."""
+    """A map [D, D] of the source's vectors onto the target's: the identity and a ridge regression of what it leaves.
+
+    With so few pairs a regression of the target itself would be drawn to zero and lose what the two have in common.
+    """
     from sklearn.linear_model import RidgeCV
 
     scale = float((source_ND**2).sum() / source_ND.shape[1])
-    found = RidgeCV(alphas=[scale * 10.0**power for power in range(-4, 3)], fit_intercept=False)
-    weights: Vectors = found.fit(source_ND, target_ND).coef_.T.astype(np.float32)
-    return weights
+    found = RidgeCV(alphas=[scale * 10.0**power for power in range(-4, 5)], fit_intercept=False)
+    left_DD = found.fit(source_ND, target_ND - source_ND).coef_.T
+    return np.asarray(np.eye(len(left_DD)) + left_DD, dtype=np.float32)
 
 
 def _removed(probing: Probing, texts: Mapping[str, Sequence[str]], layers: Sequence[int]) -> Iterator[Score]:
