@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 from tests.fixtures_cli import run as cli
 
-from interlingua.errors import RunError
+from interlingua.errors import DataError, RunError
 from interlingua.pretrain import pretrain
 from interlingua.pretrain_check import check_pretrain
 from interlingua.recipe import PretrainRecipe
 from interlingua.recipe_file import load_recipe
 from interlingua.scores import Score, append_scores, read_scores
-from interlingua.studies import STUDIES, Claim, verdict, write_pages
+from interlingua.studies import STUDIES, Claim, Evidence, verdict, verdicts, write_overview, write_pages
 from interlingua.studies.arms import Arm, Scale, run_arms
 from interlingua.studies.base import pooled_deviation, seed_values
 from interlingua.studies.objectives import ARMS, CLAIMS, SCALES
 
+TINY = ("train.threads=1", "model.hidden=32", "model.feed_forward=64")
 CLAIM = Claim("a beats b", "3 : 1", "somebody", {"a": 1, "b": -1}, "accuracy")
 
 
@@ -43,16 +44,57 @@ def test_verdicts(b, margin, expected):
     """Two seeds at +-.01: deviation .0141, standard error of a difference .0141, so a verdict from .0283 on."""
     values = {"a": {0: 0.51, 1: 0.49}, "b": {0: b + 0.01, 1: b - 0.01}}
     claim = Claim(**{**vars(CLAIM), "margin": margin})
-    found = verdict(claim, values)
+    found = verdict(claim, Evidence(values, "accuracy"))
     assert found.ours == pytest.approx(0.5 - b)
-    assert found.error == pytest.approx(math.sqrt(0.0002) * math.sqrt(2 / 2))
+    assert (found.high - found.low) / 4 == pytest.approx(math.sqrt(0.0002) * math.sqrt(2 / 2))
     assert found.verdict == expected
 
 
 def test_what_was_not_measured_is_not_compared():
     """An arm is missing; or there is one seed and so no noise to compare with."""
-    assert verdict(CLAIM, {"a": {0: 1.0}}).verdict == "not comparable"
-    assert verdict(CLAIM, {"a": {0: 1.0}, "b": {0: 0.0}}).verdict == "open"
+    assert verdict(CLAIM, Evidence({"a": {0: 1.0}}, "accuracy")).verdict == "not comparable"
+    assert verdict(CLAIM, Evidence({"a": {0: 1.0}, "b": {0: 0.0}}, "accuracy")).verdict == "open"
+
+
+def test_a_bootstrap_over_languages():
+    """The interval of a mean of paired differences reaches 1.96 standard errors (numpy's) either side."""
+    chance = np.random.default_rng(0)
+    level, gain = chance.normal(size=60), chance.normal(0.1, 0.2, size=60)
+    values = {"a": dict(enumerate(level + gain)), "b": dict(enumerate(level))}
+    found = verdict(CLAIM, Evidence(values, "accuracy", "languages"))
+    error = gain.std(ddof=1) / math.sqrt(60)
+    assert found.ours == pytest.approx(gain.mean())
+    assert (found.low, found.high) == pytest.approx(
+        (gain.mean() - 1.96 * error, gain.mean() + 1.96 * error), abs=0.3 * error
+    )
+    assert found.verdict == "agrees"
+    backwards = Claim(**{**vars(CLAIM), "terms": {"a": -1, "b": 1}})
+    assert verdict(backwards, Evidence(values, "accuracy", "languages")).verdict == "differs"
+
+
+def test_languages_that_only_one_arm_has_are_left_out():
+    """The difference is over the languages of both; with fewer than five the claim stays open."""
+    values = {"a": {"de": 1.0, "fi": 1.0, "sw": 9.0}, "b": {"de": 0.5, "fi": 0.5}}
+    found = verdict(CLAIM, Evidence(values, "accuracy", "languages"))
+    assert (found.ours, found.verdict) == (0.5, "open")
+    assert math.isnan(found.low)
+
+
+def test_a_draw_from_chance_is_no_mean():
+    """40 draws, four of which reach the value: the middle 95 % of the differences holds 0, their mean would not."""
+    dealt = {draw: 0.9 if draw < 4 else 0.1 for draw in range(40)}
+    values = {"a": dict.fromkeys(range(40), 0.8), "b": dealt}
+    assert verdict(CLAIM, Evidence(values, "V-measure", "draws")).verdict == "open"
+    assert verdict(CLAIM, Evidence(values, "V-measure", "languages")).verdict == "agrees"
+
+
+def test_claims_about_another_kind_of_model():
+    """Ours is shown, and not compared."""
+    values = {"a": dict.fromkeys(range(9), 1.0), "b": dict.fromkeys(range(9), 0.0)}
+    claim = Claim(**{**vars(CLAIM), "about": "masked LM"})
+    other = verdict(claim, Evidence(values, "accuracy", "languages", "sentence encoder"))
+    assert (other.ours, other.verdict) == (1.0, "not comparable")
+    assert verdict(claim, Evidence(values, "accuracy", "languages", "masked LM")).verdict == "agrees"
 
 
 def test_seed_values():
@@ -64,12 +106,21 @@ def test_seed_values():
 
 
 def test_claims_name_arms():
-    """Every claim compares arms there are, each at least in one direction and the other."""
+    """Every claim of the objectives compares arms there are."""
     names = {arm.name for arm in ARMS}
     assert len(names) == len(ARMS)
     for claim in CLAIMS:
         assert set(claim.terms) <= names
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=list(STUDIES))
+def test_claims_compare(study):
+    """Every claim of every study weighs arms against each other, names a source, and stands once."""
+    assert len({claim.text for claim in study.claims}) == len(study.claims)
+    for claim in study.claims:
         assert sum(claim.terms.values()) == 0
+        assert claim.published
+        assert claim.source
 
 
 def test_every_arm_is_a_recipe(tmp_path):
@@ -89,7 +140,7 @@ def test_every_arm_is_a_recipe(tmp_path):
 def test_a_study_runs_and_resumes(tmp_path, monkeypatch):
     """Two arms for a moment on two languages of the bundled text: scores of every kind, and nothing is done twice."""
     monkeypatch.setattr("interlingua.studies.arms.ROUNDS", 1)
-    scale = Scale(0.1, (0,), ("en", "de"), ("train.threads=1", "model.hidden=32", "model.feed_forward=64"))
+    scale = Scale(seconds=0.1, seeds=(0,), languages=("en", "de"), changes=TINY)
     arms = [Arm("token-15", "tokens", {"type": "mlm"}), Arm("sop", "order", {"type": "sop"})]
     said: list[str] = []
     run_arms(arms, tmp_path, scale, say=said.append)
@@ -118,7 +169,7 @@ def test_a_study_runs_and_resumes(tmp_path, monkeypatch):
 def test_a_stopped_arm_is_not_scored(tmp_path, monkeypatch):
     """SIGTERM in the middle: an error, no scores, and the arm is there to go on with."""
     monkeypatch.setattr("interlingua.studies.arms.ROUNDS", 1)
-    scale = Scale(0.1, (0,), ("en", "de"), ("train.threads=1", "model.hidden=32", "model.feed_forward=64"))
+    scale = Scale(seconds=0.1, seeds=(0,), languages=("en", "de"), changes=TINY)
 
     def stopping(recipe, out, **more):
         if out.parent.name == "arms":
@@ -132,9 +183,33 @@ def test_a_stopped_arm_is_not_scored(tmp_path, monkeypatch):
     assert list((tmp_path / "arms" / "token-15-0" / "checkpoints").glob("step-*"))
 
 
+def test_one_page_of_all(tmp_path):
+    """Studies that were run stand on it with their verdicts, others do not; without any there is no page."""
+    with pytest.raises(DataError, match="no study was run"):
+        write_overview(STUDIES, tmp_path)
+    file = tmp_path / "objectives" / "scores.jsonl"
+    for arm, value in (("span-15", 0.6), ("token-15", 0.5)):
+        append_scores(file, [Score(arm, "bible part", "de", "held-out", "accuracy", value + seed / 100, 600, seed)
+                             for seed in (0, 1)])  # fmt: skip
+    page, text = write_overview(STUDIES, tmp_path)
+    words = text.read_text(encoding="utf-8")
+    assert "| objectives |" in words
+    assert "| families |" not in words
+    found = [one.verdict for one in verdicts(STUDIES["objectives"], read_scores(file))]
+    assert f"{found.count('not comparable')} not comparable" in words
+    assert "Objectives at equal cost: Published, and ours" in page.read_text(encoding="utf-8")
+    listed = cli("study", "list", "--out", tmp_path).stdout
+    assert "1 agrees" in listed
+    assert listed.count("not run") == len(STUDIES) - 1
+    assert cli("study", "report", "--out", tmp_path).exit_code == 0
+
+
 def test_the_command(tmp_path):
-    """The list; a page from measured scores; names and folders that are not there."""
+    """The list; a page from measured scores; names, settings and folders that are not there."""
     assert "objectives" in cli("study", "list").stdout
+    unknown = cli("study", "run", "families", "modle=x", "--out", tmp_path / "x")
+    assert unknown.exit_code == 1
+    assert "did you mean 'model'" in unknown.stderr
     wrong = cli("study", "run", "objectivs")
     assert wrong.exit_code == 1
     assert "objectives" in wrong.stderr

@@ -3,10 +3,24 @@
 A study is run by name into a folder and resumed there; its page is made from the scores in the folder alone.
 """
 
-from interlingua.studies.base import Claim, Study, Verdict, verdict, write_pages
+from interlingua.studies.alignment import AlignmentStudy
+from interlingua.studies.base import Claim, Evidence, Study, Verdict, verdict, verdicts
+from interlingua.studies.families import FamiliesStudy
 from interlingua.studies.objectives import ObjectivesStudy
+from interlingua.studies.pages import counted, measured, write_overview, write_pages
+from interlingua.studies.retrieval import RetrievalStudy
+from interlingua.studies.shift import ShiftStudy
+from interlingua.studies.words import WordsStudy
 
-__all__ = ["STUDIES", "Claim", "Study", "Verdict", "verdict", "write_pages"]
+__all__ = [
+    "STUDIES", "Claim", "Evidence", "Study", "Verdict", "counted", "measured", "verdict", "verdicts", "write_overview",
+    "write_pages",
+]  # fmt: skip
 
 #: By name.
-STUDIES: dict[str, Study] = {study.name: study for study in (ObjectivesStudy(),)}
+STUDIES: dict[str, Study] = {
+    study.name: study
+    for study in (
+        AlignmentStudy(), FamiliesStudy(), ObjectivesStudy(), RetrievalStudy(), ShiftStudy(), WordsStudy(),
+    )
+}  # fmt: skip

@@ -22,11 +22,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from interlingua.errors import RunError
 from interlingua.pretrain import PretrainResult, pretrain
 from interlingua.recipe import PretrainRecipe
+from interlingua.recipe_base import Recipe
 from interlingua.recipe_file import load_recipe
 from interlingua.run import atomic_write
 from interlingua.scores import Score, append_scores, read_scores
@@ -60,21 +63,17 @@ class Arm:
     changes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Scale:
-    """How large a study is run.
+class Scale(Recipe):
+    """How large a study of arms is run."""
 
-    Attributes:
-        seconds: of pretraining an arm and seed.
-        seeds: of everything random.
-        languages: canonical tags, English first.
-        changes: ``key.sub=value`` words for all arms.
-    """
-
-    seconds: float
-    seeds: tuple[int, ...]
-    languages: tuple[str, ...]
+    seconds: Annotated[float, Field(gt=0)] = 45.0
+    """Of pretraining an arm and seed."""
+    seeds: tuple[int, ...] = (0, 1)
+    """Of everything random."""
+    languages: tuple[str, ...] = ("en", "de", "fi", "ru")
+    """Canonical tags, English first."""
     changes: tuple[str, ...] = ()
+    """`key.sub=value` words for the recipes of all arms."""
 
 
 def _corpus(split: BibleSplit, languages: Sequence[str], folder: Path) -> Path:

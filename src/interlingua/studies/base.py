@@ -1,8 +1,14 @@
 """What a study is: published claims beside our own numbers, with verdicts computed from these.
 
-In: rows of scores that a study measured. Out: one :class:`Verdict` a claim. Decision: a verdict is a comparison of
-means with the noise between seeds, so nobody writes it by hand. Price: claims that are not a difference of two numbers
-need one made of them.
+In: what a study measured, by arm and unit. Out: one :class:`Verdict` a claim. Decision: a verdict is a comparison of a
+sum of means with the noise between units, so nobody writes it by hand:
+
+    seeds      two standard errors, from the deviation between seeds pooled over all arms
+    draws      the middle 95 % of the differences to draws from chance, so below 2.5 % on the wrong side
+    any other  the 95 % interval of a paired bootstrap over the units (languages, blocks of sentences)
+
+Price: claims that are not a difference of means need one made of them; a bootstrap over languages speaks of languages
+like these, and these are not drawn at random.
 """
 
 from __future__ import annotations
@@ -12,31 +18,40 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from interlingua.errors import DataError
-from interlingua.report.markdown import to_markdown
-from interlingua.report.page import Cell, Section, Table, write_report
-from interlingua.run import atomic_write
+import numpy as np
+
+from interlingua.evaluate.significance import paired_bootstrap
+from interlingua.recipe_base import Recipe
+from interlingua.report.page import Section
 from interlingua.scores import Score
 
 __all__ = [
+    "CHECKPOINT",
     "Claim",
+    "Evidence",
     "Say",
     "Study",
+    "Values",
     "Verdict",
-    "claims_section",
     "pooled_deviation",
     "seed_values",
+    "unit_values",
     "verdict",
-    "write_pages",
+    "verdicts",
 ]
 
 #: Told in a line what was done.
 Say = Callable[[str], None]
 
-#: Arm -> seed -> value.
-Values = Mapping[str, Mapping[int, float]]
+#: Arm -> unit -> value.
+Values = Mapping[str, Mapping[Any, float]]
+
+#: Task of the row that says what kind of model was opened.
+CHECKPOINT = "checkpoint"
+#: A bootstrap over fewer units says nothing.
+_FEWEST = 5
 
 
 @dataclass(frozen=True)
@@ -48,8 +63,9 @@ class Claim:
         published: the figures it stands on.
         source: paper and table.
         terms: arm -> factor: {"span": 1, "token": -1} says that the arm span is better than the arm token.
-        metric: what is compared.
+        metric: which evidence it is held against.
         margin: the sum must lie above this: negative for claims that something costs little.
+        about: the kind of model it is about (``masked LM``), if it is about one: others are not comparable.
     """
 
     text: str
@@ -58,6 +74,24 @@ class Claim:
     terms: Mapping[str, float]
     metric: str
     margin: float = 0.0
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What claims are held against.
+
+    Attributes:
+        values: arm -> unit -> value.
+        what: what the values are, in words.
+        units: ``seeds``, ``draws``, or what else is drawn anew: ``languages``, ``blocks of sentences``.
+        model: the kind of model that was measured.
+    """
+
+    values: Values
+    what: str
+    units: str = "seeds"
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,43 +100,76 @@ class Verdict:
 
     Attributes:
         claim: the published statement.
-        ours: mean of the claim's sum over seeds, None where an arm is missing.
-        error: its standard error.
-        verdict: ``agrees`` or ``differs`` if the sum is further from the margin than twice the standard error, ``open``
-            if it is not, ``not comparable`` where an arm is missing.
+        evidence: what it was held against.
+        ours: the claim's sum, None where an arm is missing.
+        low: lower end of what the noise leaves open, NaN where nothing tells.
+        high: its upper end.
+        verdict: ``agrees`` or ``differs`` if all of that lies on one side of the margin, ``open`` if it does not,
+            ``not comparable`` where an arm is missing or the claim is about another kind of model.
     """
 
     claim: Claim
+    evidence: Evidence
     ours: float | None
-    error: float
+    low: float
+    high: float
     verdict: Literal["agrees", "differs", "open", "not comparable"]
 
 
 class Study(Protocol):
     """Something published, run again."""
 
-    name: str
-    title: str
-    question: str
+    @property
+    def name(self) -> str:
+        """What it is run by."""
+        ...
 
-    def run(self, folder: Path, *, scale: str, say: Say) -> None:
+    @property
+    def title(self) -> str:
+        """Heading of its page."""
+        ...
+
+    @property
+    def question(self) -> str:
+        """What it asks."""
+        ...
+
+    @property
+    def scales(self) -> Mapping[str, Recipe]:
+        """``small``: an hour or two on two cores; ``full``: for a GPU."""
+        ...
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """What was published."""
+        ...
+
+    def run(self, folder: Path, recipe: Any, *, say: Say) -> None:
         """Measure what is not measured yet, into ``folder/scores.jsonl``."""
         ...
 
-    def sections(self, folder: Path) -> list[Section]:
-        """What was found, as the sections of a page."""
+    def evidence(self, scores: Sequence[Score]) -> Mapping[str, Evidence]:
+        """What the claims' metrics are."""
+        ...
+
+    def sections(self, scores: Sequence[Score]) -> list[Section]:
+        """What was found, as the sections of a page; the claims are not among them."""
         ...
 
 
-def seed_values(
-    scores: Sequence[Score], task: str, metric: str, languages: Sequence[str]
-) -> dict[str, dict[int, float]]:
-    """Arm -> seed -> mean over languages of what was measured."""
-    found: dict[str, dict[int, list[float]]] = {}
+def unit_values(scores: Sequence[Score], arm: Callable[[Score], str], unit: Callable[[Score], Any]) -> Values:
+    """Arm -> unit -> value of the rows that have an arm; of two of the same arm and unit the mean."""
+    found: dict[str, dict[Any, list[float]]] = {}
     for score in scores:
-        if score.task == task and score.metric == metric and score.language in languages and score.seed is not None:
-            found.setdefault(score.model, {}).setdefault(score.seed, []).append(score.value)
-    return {arm: {seed: statistics.fmean(rows) for seed, rows in by.items()} for arm, by in found.items()}
+        if name := arm(score):
+            found.setdefault(name, {}).setdefault(unit(score), []).append(score.value)
+    return {name: {of: statistics.fmean(rows) for of, rows in by.items()} for name, by in found.items()}
+
+
+def seed_values(scores: Sequence[Score], task: str, metric: str, languages: Sequence[str]) -> Values:
+    """Arm -> seed -> mean over languages of what was measured."""
+    wanted = [s for s in scores if s.task == task and s.metric == metric and s.language in languages]
+    return unit_values([s for s in wanted if s.seed is not None], lambda s: s.model, lambda s: s.seed)
 
 
 def pooled_deviation(values: Values) -> float:
@@ -118,50 +185,47 @@ def pooled_deviation(values: Values) -> float:
     return math.sqrt(squares / freedom) if freedom else math.nan
 
 
-def verdict(claim: Claim, values: Values) -> Verdict:
-    """Compare a claim with what was measured."""
-    if any(not values.get(arm) for arm in claim.terms):
-        return Verdict(claim, None, math.nan, "not comparable")
+def _over_seeds(claim: Claim, values: Values) -> tuple[float, float, float]:
     ours = sum(factor * statistics.fmean(values[arm].values()) for arm, factor in claim.terms.items())
-    deviation = pooled_deviation(values)
-    error = deviation * math.sqrt(sum(factor**2 / len(values[arm]) for arm, factor in claim.terms.items()))
-    distance = ours - claim.margin
-    if math.isnan(error) or abs(distance) <= 2 * error:
-        return Verdict(claim, ours, error, "open")
-    return Verdict(claim, ours, error, "agrees" if distance > 0 else "differs")
+    spread = math.sqrt(sum(factor**2 / len(values[arm]) for arm, factor in claim.terms.items()))
+    error = pooled_deviation(values) * spread
+    return ours, ours - 2 * error, ours + 2 * error
 
 
-def claims_section(claims: Sequence[Claim], values: Values, what: str) -> Section:
-    """Every claim beside ours."""
-    rows: list[list[Cell]] = []
-    for claim in claims:
-        found = verdict(claim, values)
-        ours = None if found.ours is None else f"{found.ours:+.3f} \u00b1 {found.error:.3f}"
-        rows.append([claim.text, claim.published, claim.source, ours, found.verdict])
-    text = (
-        f"Ours is the difference in {what}, \u00b1 its standard error (from the deviation between seeds, pooled over "
-        "all arms). A claim agrees or differs where the difference is further from the margin than two standard "
-        "errors; elsewhere it is open."
+def _over_units(claim: Claim, values: Values, *, draws: bool) -> tuple[float, float, float]:
+    """Interval of the mean over the units that all arms have, or of the units themselves."""
+    shared = sorted(set.intersection(*(set(values[arm]) for arm in claim.terms)))
+    sums = np.array([sum(factor * values[arm][unit] for arm, factor in claim.terms.items()) for unit in shared])
+    if len(sums) < _FEWEST:
+        return (float(sums.mean()) if len(sums) else math.nan), math.nan, math.nan
+    if draws:
+        low, high = np.quantile(sums, [0.025, 0.975])
+        return float(sums.mean()), float(low), float(high)
+    ones = np.ones(len(sums))
+    both = (np.stack([sums, ones], axis=1), np.stack([np.zeros(len(sums)), ones], axis=1))
+    found = paired_bootstrap(*both, lambda total: total[0] / total[1])
+    return found.value, found.low, found.high
+
+
+def verdict(claim: Claim, evidence: Evidence) -> Verdict:
+    """Compare a claim with what was measured."""
+    values = evidence.values
+    if any(not values.get(arm) for arm in claim.terms):
+        return Verdict(claim, evidence, None, math.nan, math.nan, "not comparable")
+    if evidence.units == "seeds":
+        ours, low, high = _over_seeds(claim, values)
+    else:
+        ours, low, high = _over_units(claim, values, draws=evidence.units == "draws")
+    if claim.about and claim.about != evidence.model:
+        return Verdict(claim, evidence, ours, low, high, "not comparable")
+    # Not numbers compare as false: without noise to compare with, a claim stays open.
+    word: Literal["agrees", "differs", "open"] = (
+        "agrees" if low > claim.margin else "differs" if high < claim.margin else "open"
     )
-    columns = ["claim", "published", "source", "ours", "verdict"]
-    return Section("Published, and ours", [text], [Table("Claims and verdicts", "", columns, rows)])
+    return Verdict(claim, evidence, ours, low, high, word)
 
 
-def write_pages(study: Study, folder: Path) -> tuple[Path, Path]:
-    """Write ``report.html`` and ``report.md`` of a study that was run; return their paths.
-
-    Raises:
-        DataError: nothing was measured yet.
-    """
-    if not (folder / "scores.jsonl").is_file():
-        raise DataError(
-            f"nothing measured in {str(folder)!r}",
-            expected="scores.jsonl of the study",
-            where=str(folder),
-            next_step=f"interlingua study run {study.name}",
-        )
-    sections = study.sections(folder)
-    page = write_report(folder / "report.html", study.title, study.question, {}, sections)
-    text = folder / "report.md"
-    atomic_write(text, to_markdown(study.title, study.question, sections))
-    return page, text
+def verdicts(study: Study, scores: Sequence[Score]) -> list[Verdict]:
+    """All claims of a study beside what it measured."""
+    evidence = study.evidence(scores)
+    return [verdict(claim, evidence[claim.metric]) for claim in study.claims]

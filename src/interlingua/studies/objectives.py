@@ -5,13 +5,13 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from interlingua.languages import language
 from interlingua.report.page import Align, Cell, Section, Table
-from interlingua.scores import read_scores
+from interlingua.scores import Score
 from interlingua.studies.arms import Arm, Scale, run_arms
-from interlingua.studies.base import Claim, Say, claims_section, seed_values
+from interlingua.studies.base import Claim, Evidence, Say, seed_values
 
 __all__ = ["ObjectivesStudy"]
 
@@ -63,12 +63,14 @@ GROUPS: Mapping[str, Sequence[Arm]] = {
 ARMS = [arm for arms in GROUPS.values() for arm in arms]
 
 SCALES = {
-    "small": Scale(45.0, (0, 1), ("en", "de", "fi", "ru")),
+    "small": Scale(),
     "full": Scale(
-        4 * 3600.0, (0, 1, 2, 3, 4), ("en", "de", "fr", "es", "fi", "ru", "vi", "sw"),
-        ("train.batch_tokens=131072", "train.lr=5e-4", "train.embedding_lr=null"),
+        seconds=4 * 3600.0,
+        seeds=(0, 1, 2, 3, 4),
+        languages=("en", "de", "fr", "es", "fi", "ru", "vi", "sw"),
+        changes=("train.batch_tokens=131072", "train.lr=5e-4", "train.embedding_lr=null"),
     ),
-}  # fmt: skip
+}
 
 _BOOKS = "accuracy"
 CLAIMS = (
@@ -103,18 +105,27 @@ CLAIMS = (
 class ObjectivesStudy:
     """Objectives, masking, noise and sharing at equal cost."""
 
-    name = "objectives"
-    title = "Objectives at equal cost"
-    question = "Which masking, sentence objective, noise and sharing is best for the same time, and what was published?"
+    name: ClassVar = "objectives"
+    title: ClassVar = "Objectives at equal cost"
+    question: ClassVar = (
+        "Which masking, sentence objective, noise and sharing is best for the same time, and what was published?"
+    )
+    scales: ClassVar = SCALES
+    claims: ClassVar = CLAIMS
 
-    def run(self, folder: Path, *, scale: str, say: Say) -> None:
+    def run(self, folder: Path, recipe: Scale, *, say: Say) -> None:
         """Pretrain and measure what is missing."""
-        run_arms(ARMS, folder, SCALES[scale], say=say)
+        run_arms(ARMS, folder, recipe, say=say)
 
-    def sections(self, folder: Path) -> list[Section]:
-        """A table a group of arms, then the claims."""
-        scores = read_scores(folder / "scores.jsonl")
-        spoken = [*dict.fromkeys(s.language for s in scores if s.task == "bible part")]
+    def evidence(self, scores: Sequence[Score]) -> Mapping[str, Evidence]:
+        """Transfer, seed by seed."""
+        others = [lang for lang in _spoken(scores) if lang != "en"]
+        values = seed_values(scores, "bible part", "accuracy", others)
+        return {_BOOKS: Evidence(values, "the part of the Bible, other languages")}
+
+    def sections(self, scores: Sequence[Score]) -> list[Section]:
+        """A table a group of arms."""
+        spoken = _spoken(scores)
         others = [lang for lang in spoken if lang != "en"]
         accuracy = seed_values(scores, "bible part", "accuracy", others)
         english = seed_values(scores, "bible part", "accuracy", ["en"])
@@ -153,7 +164,11 @@ class ObjectivesStudy:
                 found.append(
                     Section(title, [], [Table("Arms, mean \u00b1 deviation over seeds", "", columns, rows, align)])
                 )
-        return [*found, claims_section(CLAIMS, accuracy, "the part of the Bible, other languages")]
+        return found
+
+
+def _spoken(scores: Sequence[Score]) -> list[str]:
+    return [*dict.fromkeys(s.language for s in scores if s.task == "bible part")]
 
 
 def _shown(values: Mapping[int, float] | None, digits: int) -> str | None:

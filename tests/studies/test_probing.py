@@ -1,0 +1,199 @@
+"""Studies of a finished encoder on a tiny masked LM; answers that are known, stages, and what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.fixtures_cli import run as cli
+
+from interlingua.errors import DataError, LanguageError, RunError
+from interlingua.models.encoder import load
+from interlingua.scores import Score, append_scores, read_scores
+from interlingua.studies import STUDIES, verdicts, write_pages
+from interlingua.studies.alignment import AlignmentRecipe
+from interlingua.studies.families import FamiliesRecipe
+from interlingua.studies.probing import Probing, Source, kind_of, parallel_texts
+from interlingua.studies.retrieval import RetrievalRecipe
+from interlingua.studies.shift import ShiftRecipe
+from interlingua.studies.words import WordsRecipe
+
+OTHERS = ("de", "fr", "es", "fi", "hu", "ru")
+
+
+@pytest.fixture(autouse=True)
+def files(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the studies look for the test's files."""
+    for module, name, file in (
+        ("alignment", "GOLD", "gold.tsv"),
+        ("retrieval", "FLORES", "flores.tsv"),
+        ("words", "MUSE", "muse.tsv"),
+    ):
+        module = f"interlingua.studies.{module}.{name}"
+        monkeypatch.setattr(module, Source(file, "a table", "the tests"))
+    monkeypatch.setattr("interlingua.studies.shift.BUNDLED", data / "topics.tsv")
+    monkeypatch.setattr("interlingua.studies.words.BIBLE", "bible.{}.tsv")
+
+
+def measured(name: str, recipe: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Score]:
+    """Run a study; run it again without a model, which changes nothing; write its page, also half done."""
+    study = STUDIES[name]
+    study.run(folder, recipe, say=lambda text: None)
+    before = (folder / "scores.jsonl").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr("interlingua.models.encoder.load", None)
+        study.run(folder, recipe, say=lambda text: None)
+    assert (folder / "scores.jsonl").read_bytes() == before
+    assert not (folder / "states").exists()
+    page, text = write_pages(study, folder)
+    assert "<svg" in page.read_text(encoding="utf-8")
+    words = text.read_text(encoding="utf-8")
+    assert all(claim.text in words for claim in study.claims)
+    scores = read_scores(folder / "scores.jsonl")
+    kind = [s for s in scores if s.task == "checkpoint"]
+    begun = ".".join(next(s.task for s in scores if s not in kind).split(".")[:2])
+    half = tmp_folder(folder, [*kind, *(s for s in scores if s.task.startswith(begun))])
+    assert study.claims[0].text in write_pages(study, half)[1].read_text(encoding="utf-8")
+    with pytest.raises(DataError, match="nothing measured"):
+        write_pages(study, tmp_folder(half, kind))
+    return scores
+
+
+def tmp_folder(beside: Path, rows: list[Score]) -> Path:
+    """A study's folder with some rows."""
+    folder = beside.with_name(f"{beside.name}-part")
+    append_scores(folder / "scores.jsonl", rows)
+    return folder
+
+
+def test_alignment(tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sentence links with itself without an error in every layer, and not so with itself backwards."""
+    recipe = AlignmentRecipe(model=str(tiny_model), root=data, pairs=("en-fr", "ro-en"))
+    scores = measured("alignment", recipe, tmp_path, monkeypatch)
+    assert kind_of(scores) == "masked LM"
+    own = {s.task: s for s in scores if s.metric == "aer" and s.task.endswith("argmax") and s.split == "block0"}
+    assert {s.n for s in own.values()} == {25}
+    assert {s.split for s in scores if s.metric == "aer"} == {"block0", "block1"}  # the last ten sentences are no block
+    for layer in range(13):
+        assert own[f"links.en-fr.layer{layer}.argmax"].value == 0
+        assert own[f"links.ro-en.layer{layer}.argmax"].value > 0
+
+
+def test_families(tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Means and their map from states of the plain encoder; copies of English lie where English lies."""
+    monkeypatch.setattr("interlingua.studies.families._DRAWS", 20)
+    recipe = FamiliesRecipe(
+        model=str(tiny_model), root=data, texts="flores.tsv", split="", limit=40, kept=10, named=(0, 12)
+    )
+    scores = measured("families", recipe, tmp_path, monkeypatch)
+    points = {(s.language, s.metric): s.value for s in scores if s.task == "map"}
+    for copy in ("de", "fr"):
+        assert points[copy, "x"] == pytest.approx(points["en", "x"], abs=1e-5)
+    layers = [s for s in scores if s.metric == "v_measure" and s.seed is None]
+    assert len(layers) == 13
+    assert all(0 <= s.value <= 1 and s.n == 12 for s in layers)
+    identity = {
+        (s.model.partition("+")[2], s.task, s.split): s.value for s in scores if s.metric == "language_accuracy"
+    }
+    assert len(identity) == 2 * 2 * 5
+    for (how, task, split), value in identity.items():
+        assert value < 0.5 if how else value > identity["centred", task, split]
+    found = {one.claim.text: one.verdict for one in verdicts(STUDIES["families"], scores)}
+    assert {layer for layer in (0, 4, 8, 12) for text, word in found.items()
+            if f"names the language from layer {layer} " in text and word != "not comparable"} == {0, 12}  # fmt: skip
+
+
+def test_retrieval(tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy is always found, by every method; other languages are found as the plain vectors say."""
+    recipe = RetrievalRecipe(model=str(tiny_model), root=data, languages=OTHERS, limit=100)
+    scores = measured("retrieval", recipe, tmp_path, monkeypatch)
+    p1 = {
+        (s.language, s.model.partition("+")[2], s.task.rpartition(".")[2]): s.value for s in scores if s.metric == "p1"
+    }
+    for layer in (8, 12):
+        for how in ("", "centred", "lir", "lsar"):
+            assert p1["de", how, f"layer{layer}"] == 1
+    encoder = load(str(tiny_model))
+    texts = parallel_texts(data / "flores.tsv", languages=["en", "fi"], limit=50)
+    left, right = (encoder.encode(own) for own in texts.values())
+    near = left @ right.T
+    there, back = near.argmax(axis=1) == np.arange(50), near.argmax(axis=0) == np.arange(50)
+    assert p1["fi", "", "layer12"] == pytest.approx((there.mean() + back.mean()) / 2)
+    assert {one.verdict for one in verdicts(STUDIES["retrieval"], scores)} <= {"agrees", "differs", "open"}
+
+
+def test_words(tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Words of a copy are their own translations, in every layer."""
+    recipe = WordsRecipe(model=str(tiny_model), root=data, languages=("de", "fr", "es"), verses=60)
+    scores = measured("words", recipe, tmp_path, monkeypatch)
+    ranks = {
+        (s.language, s.task.rpartition(".")[2]): s.value for s in scores if s.metric == "mrr" and "+" not in s.model
+    }
+    assert len(ranks) == 3 * 7
+    for (lang, _), value in ranks.items():
+        # Words that only ever stand side by side have vectors which rounding may tell apart either way.
+        assert value > (0.99 if lang in ("de", "fr") else 0)
+
+
+def test_shift(tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy of English is where English is, so moving it changes nothing; taught models are taken as they are."""
+    recipe = ShiftRecipe(model=str(tiny_model), root=data, seeds=(0,), steered=("de", "fi"), layers=(0, 12))
+    scores = measured("shift", recipe, tmp_path / "a", monkeypatch)
+    evidence = STUDIES["shift"].evidence(scores)
+    for metric, count in (("pooled", 11), ("steered", 2)):
+        arms = evidence[metric].values
+        assert len(arms["as it is"]) == count
+        assert arms["moved"]["de"] == arms["as it is"]["de"]
+    assert (tmp_path / "a" / "tuned" / "seed-0").is_dir()
+    again = recipe.model_copy(update={"tuned": tmp_path / "a" / "tuned"})
+    STUDIES["shift"].run(tmp_path / "b", again, say=lambda text: None)
+    assert not (tmp_path / "b" / "tuned").exists()
+    assert read_scores(tmp_path / "b" / "scores.jsonl") == scores
+
+
+def test_a_stage_that_failed_is_measured_again(tiny_model: Path, tmp_path: Path) -> None:
+    """Rows of a stage are there whole or not at all; those of other stages stay, and the model's kind with them."""
+    row = Score("m", "first.layer1", "de", "test", "p1", 0.5, 10)
+    said: list[str] = []
+    probing = Probing(tmp_path, str(tiny_model), said.append)
+    probing.stage("first", lambda: [row])
+
+    def failing(count: int) -> Any:
+        yield replace(row, task="second", n=probing.encoder.max_length)
+        raise RunError(f"power cut after {count}")
+
+    with pytest.raises(RunError, match="power cut after 1"):
+        probing.stage("second", failing, 1)
+    after = Probing(tmp_path, str(tiny_model), said.append)
+    assert after.has("first")
+    assert not after.has("second")
+    assert not after.has("fir")
+    assert kind_of(after.scores) == "masked LM"
+    after.stage("first", failing, 2)
+    assert [line.partition(":")[0] for line in said] == ["first"]
+
+
+def test_missing_data(tiny_model: Path, tmp_path: Path) -> None:
+    """The message says which file, what it is and where it comes from; before a model is opened."""
+    result = cli("study", "run", "retrieval", "root=nowhere", "model=nothing", "--out", tmp_path)
+    assert result.exit_code == 1
+    for words in ("no file 'flores.tsv' in 'nowhere'", "a table, from the tests", "root=FOLDER"):
+        assert words in result.stderr
+
+
+def test_parallel_texts(tmp_path: Path) -> None:
+    """Texts that all languages have, in the first one's order; tags of other tables are the package's own."""
+    path = tmp_path / "t.tsv"
+    rows = ["eng_Latn\t1\ta\tx", "eng_Latn\t2\tb\tx", "eng_Latn\t3\tc\ty", "deu_Latn\t3\tC\ty", "deu_Latn\t2\tB\tx"]
+    path.write_text("\n".join(["lang\tid\ttext\tsplit", *rows]) + "\n", encoding="utf-8")
+    assert parallel_texts(path) == {"en": ["b", "c"], "de": ["B", "C"]}
+    assert parallel_texts(path, split="x") == {"en": ["b"], "de": ["B"]}
+    assert parallel_texts(path, languages=["de"], limit=1) == {"de": ["C"]}
+    with pytest.raises(LanguageError, match="no text in fi"):
+        parallel_texts(path, languages=["de", "fi"])
+    path.write_text("lang\tid\ttext\nen\t1\ta\nde\t2\tb\n", encoding="utf-8")
+    with pytest.raises(DataError, match="no id that all"):
+        parallel_texts(path)
