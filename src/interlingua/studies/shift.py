@@ -161,7 +161,11 @@ def _pooled(scores: Sequence[Score]) -> Values:
 
 
 def _steered(scores: Sequence[Score]) -> Values:
-    return _accuracy([s for s in scores if s.task == "topics.steered"])
+    """As it is, in the languages that were steered, and at each layer."""
+    moved = {how: by for how, by in _accuracy([s for s in scores if s.task == "topics.steered"]).items() if how}
+    steered = {lang for by in moved.values() for lang in by}
+    plain = {lang: value for lang, value in _pooled(scores).get("", {}).items() if lang in steered}
+    return {"": plain, **moved} if moved else {}
 
 
 def _accuracy(scores: Sequence[Score]) -> Values:
