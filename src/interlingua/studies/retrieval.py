@@ -120,7 +120,7 @@ class RetrievalStudy:
                 errors[f"{at} projected error"] = {lang: 1 - value for lang, value in by_language.items()}
         return {
             "p1": Evidence(values, "P@1", "languages", kind),
-            "errors": Evidence(errors, "half of what centring misses and what a projection does", "languages", kind),
+            "errors": Evidence(errors, "errors", "languages", kind),
         }
 
     def sections(self, scores: Sequence[Score]) -> list[Section]:

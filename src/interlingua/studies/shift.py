@@ -115,7 +115,7 @@ class ShiftStudy:
             "steered": {"as it is": steered.get("", {}), "moved": steered.get(chosen, {})},
         }
         return {
-            name: Evidence(_with_losses(own), f"accuracy, {len(own['as it is'])} languages", "languages", kind)
+            name: Evidence(_with_losses(own), f"accuracy in {len(own['as it is'])} languages", "languages", kind)
             for name, own in arms.items()
         }
 
