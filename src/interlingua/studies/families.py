@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from interlingua.errors import RecipeError
 from interlingua.recipe_base import Positive
 from interlingua.report.page import Cell, Section, Table
 from interlingua.scores import Score
@@ -50,7 +51,7 @@ class FamiliesRecipe(ProbeRecipe):
     limit: Positive = 100
     """Sentences a language."""
     kept: Positive = 40
-    """Sentences a language that the classifier of languages sees."""
+    """Sentences a language that the classifier of languages sees; the others are what languages are centred by."""
     named: tuple[int, ...] = (0, 4, 8, 12)
     """Layers of which languages are named by a classifier; those that the model has."""
 
@@ -91,6 +92,9 @@ class FamiliesStudy:
         """Measure the layers that are not measured yet."""
         source = Source(recipe.texts, "a table with lang, id and text", "FLORES-200 (NLLB Team 2022)")
         texts = parallel_texts(source.file(recipe.root), limit=recipe.limit, split=recipe.split)
+        if not recipe.kept < min(map(len, texts.values())):
+            raise RecipeError(f"kept = {recipe.kept} of {min(map(len, texts.values()))} sentences",
+                              expected="fewer, so that some are left to centre by", where="kept")  # fmt: skip
         probing = Probing(folder, recipe.model, say)
         if not probing.has("families"):
             states = {lang: probing.states(lang, own) for lang, own in texts.items()}
@@ -99,8 +103,8 @@ class FamiliesStudy:
             probing.stage("map", _mapped, last, recipe.model)
             for layer in recipe.named:
                 if layer < depth:
-                    own = {lang: one[layer, : recipe.kept] for lang, one in states.items()}
-                    probing.stage(f"identity.layer{layer}", _named, own, layer, recipe.model)
+                    own = {lang: one[layer] for lang, one in states.items()}
+                    probing.stage(f"identity.layer{layer}", _named, own, recipe.kept, layer, recipe.model)
             probing.stage("families", _clustered, states, recipe.model)
             probing.forget_states()
 
@@ -148,7 +152,7 @@ class FamiliesStudy:
             f"{name_of(scores)}, {count} languages, {each} parallel sentences each. Clusters: means by cosine, average "
             "linkage, as many clusters as families; chance: the families dealt out at random, mean and 97.5 % quantile "
             f"of {_DRAWS} draws. Language: share of sentences whose language a logistic regression names, mean over "
-            f"{_FOLDS} folds; centred: each language's mean over the classifier's own sentences taken off."
+            f"{_FOLDS} folds; centred: each language's mean over other sentences taken off."
         )
         curves = [layer_curves(
             {"V-measure": layers, "chance": chance}, "V-measure", title="Families in the clusters of language means",
@@ -184,18 +188,17 @@ def _mapped(last: Mapping[str, NDArray[np.float32]], model: str) -> Iterator[Sco
             yield Score(model, "map", lang, "test", metric, value, len(last[lang]))
 
 
-def _named(vectors: Mapping[str, NDArray[np.float32]], layer: int, model: str) -> Iterator[Score]:
+def _named(vectors: Mapping[str, NDArray[np.float32]], kept: int, layer: int, model: str) -> Iterator[Score]:
     """Identity in every fold, raw and centred."""
     from interlingua.probe.profile import language_identity
 
-    for fold in range(_FOLDS):
-        # Every fifth sentence is held out; turned by one, it is the next.
-        raw = {lang: np.roll(own, fold, axis=0) for lang, own in vectors.items()}
-        # With the held-out sentences in the mean, the others would lie opposite of them and mislead the classifier.
-        taught = np.arange(len(next(iter(raw.values())))) % _FOLDS != _FOLDS - 1
-        without = {lang: own - own[taught].mean(axis=0) for lang, own in raw.items()}
-        for name, own in ((model, raw), (f"{model}+centred", without)):
-            value, _, n = language_identity(own)
+    raw = {lang: own[:kept] for lang, own in vectors.items()}
+    # Means of other sentences: with its own ones taken off, a linear classifier would have nothing left to learn from.
+    without = {lang: own[:kept] - own[kept:].mean(axis=0) for lang, own in vectors.items()}
+    for name, chosen in ((model, raw), (f"{model}+centred", without)):
+        for fold in range(_FOLDS):
+            # Every fifth sentence is held out; turned by one, it is the next.
+            value, _, n = language_identity({lang: np.roll(own, fold, axis=0) for lang, own in chosen.items()})
             yield Score(name, f"identity.layer{layer}", MANY, f"fold{fold}", "language_accuracy", value, n)
 
 

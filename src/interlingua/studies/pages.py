@@ -32,7 +32,7 @@ _END = "...\n"
 def counted(found: Iterable[Verdict]) -> str:
     """How many claims have which verdict, in words."""
     counts = Counter(one.verdict for one in found)
-    return ", ".join(f"{count} {word}" for word, count in counts.most_common())
+    return ", ".join(f"{word} {count}" for word, count in counts.most_common())
 
 
 def _ours(found: Verdict) -> str | None:

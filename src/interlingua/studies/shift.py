@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from interlingua.data import resolve
-from interlingua.errors import DataError
+from interlingua.errors import DataError, LanguageError
 from interlingua.report.page import Cell, Section, Table
 from interlingua.scores import Score
 from interlingua.studies.base import Claim, Evidence, Say, Values
@@ -40,7 +40,7 @@ class ShiftRecipe(ProbeRecipe):
     """Of the tuned models."""
     tuned: Path | None = None
     """Run folder of `interlingua finetune topics` whose models are taken; taught here if none is named."""
-    steered: tuple[str, ...] = ("ar", "de", "fi", "hi", "id", "ja", "ru", "so", "sw", "tr", "yo", "zh")
+    steered: tuple[str, ...] = ("ar", "de", "hi", "id", "ja", "ru", "so", "sw", "tr", "yo", "zh")
     """Languages moved at each of `layers` too; all if none are named."""
     layers: tuple[int, ...] = (0, 4, 8, 12)
     """Layers at which the states of tokens are moved; all if none are named."""
@@ -81,6 +81,9 @@ class ShiftStudy:
         work = _Shift(Probing(folder, recipe.model, say), recipe)
         examples = read_text_examples(resolve(BUNDLED), split="test")
         spoken = [lang for lang in dict.fromkeys(e.lang for e in examples) if lang != PIVOT]
+        if lacking := set(recipe.steered) - set(spoken):
+            raise LanguageError(f"no test sentences in {', '.join(sorted(lacking))}", where="steered",
+                                expected=f"of {', '.join(spoken)}")  # fmt: skip
         for start in range(0, len(spoken), _BATCH):
             some = {PIVOT, *spoken[start : start + _BATCH]}
             chosen = [e for e in examples if e.lang in some]
@@ -112,7 +115,7 @@ class ShiftStudy:
             "steered": {"as it is": steered.get("", {}), "moved": steered.get(chosen, {})},
         }
         return {
-            name: Evidence(_with_losses(own), f"accuracy, {len(own['as it is'])} languages", "languages", kind)
+            name: Evidence(_with_losses(own), f"accuracy in {len(own['as it is'])} languages", "languages", kind)
             for name, own in arms.items()
         }
 
