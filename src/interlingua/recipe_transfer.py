@@ -162,6 +162,9 @@ class TuneRecipe(Recipe):
     """Probability that a weight of a matrix is, for a step, the pretrained one."""
     freeze: Literal["none", "embeddings", "all"] | int = "embeddings"
     """Frozen part: none, embeddings, that many lowest layers (embeddings included), or all but the head."""
+    fresh: Literal["none", "embeddings", "body", "all"] = "none"
+    """Part that begins with random weights instead of the pretrained ones: none, embeddings, body (all but those), or
+    all; a control that tells what pretraining is worth, for the method full without that part frozen."""
     max_length: Positive = 128
     """Longest example in tokens; what is cut is counted."""
     threads: Annotated[int, Field(ge=0)] = 0

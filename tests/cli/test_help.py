@@ -43,7 +43,7 @@ def test_verbs_are_those_of_the_issue() -> None:
     wanted = (
         "tour, corpus build, vocab train, vocab report, shards write, shards inspect, pretrain, watch, finetune,"
         " continual, evaluate, compare, forecast, probe retrieve, probe geometry, probe links, probe words,"
-        " probe senses, probe overlap, probe fake, probe multilinguality,"
+        " probe senses, probe overlap, probe symbols, probe fake, probe multilinguality,"
         " retrieve sentences, retrieve bitext, retrieve passages, translate train, translate run,"
         " translate score, report,"
         " study list, study run, study report, recipe list, recipe show, recipe check,"

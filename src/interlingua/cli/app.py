@@ -25,6 +25,7 @@ from interlingua.cli import (
     senses,
     shards,
     study,
+    symbols,
     tour,
     translate,
     vocab,
@@ -73,6 +74,7 @@ compare.add_to(app)
 forecast.add_to(app)
 senses.add_to(probe.app)
 overlap.add_to(probe.app)
+symbols.add_to(probe.app)
 fake.add_to(probe.app)
 app.add_typer(probe.app, name="probe")
 app.add_typer(retrieve.app, name="retrieve")

@@ -44,7 +44,7 @@ CONTROLS = ("majority", "tfidf", "random")
 #: (e5-small's width, three epochs, one seed; the most frequent topic has .253) twelve layers on frozen embeddings stay
 #: at .253 with 1e-4, 3e-4 and 5e-4, and with everything trained at 5e-4 and 1e-3; one layer with everything trained
 #: reaches .424 with 5e-4 and .525 with 1e-3.
-RANDOM = {"method": "full", "freeze": "none", "lr": 1e-3, "select": "last"}
+RANDOM = {"method": "full", "freeze": "none", "fresh": "none", "lr": 1e-3, "select": "last"}
 RANDOM_LAYERS = 1
 
 

@@ -14,6 +14,7 @@ from interlingua.probe.senses import SenseLayer, WordSenses, sense_layer, word_s
 from interlingua.probe.similarity import PairedSums, linear_cka, procrustes_distance
 from interlingua.probe.states import TextVectors, sentence_states, state_blocks, text_vectors
 from interlingua.probe.static import STATIC, static_vectors
+from interlingua.probe.symbols import SymbolSequence, read_sequences, symbol_words
 from interlingua.probe.words import WordTranslation, WordVectors, translate_words, translation_ranks, word_vectors
 from interlingua.probe.wordstates import WordedText, WordStates, joined_words, segmented, word_state_blocks
 
@@ -35,6 +36,7 @@ __all__ = [
     "PairedSums",
     "SenseLayer",
     "Side",
+    "SymbolSequence",
     "TextVectors",
     "WordSenses",
     "WordStates",
@@ -64,6 +66,7 @@ __all__ = [
     "nearest",
     "precision_at_1",
     "procrustes_distance",
+    "read_sequences",
     "removed",
     "retrieve",
     "segmented",
@@ -72,6 +75,7 @@ __all__ = [
     "state_blocks",
     "static_vectors",
     "subword_overlap",
+    "symbol_words",
     "text_vectors",
     "translate_words",
     "translation_ranks",

@@ -110,6 +110,9 @@ def check_tuning(recipe: TuneRecipe, methods: Sequence[str] = METHODS) -> None:
             expected=f"one of {', '.join(methods)}",
             where="tune.method",
         )
+    if recipe.fresh != "none":
+        raise RecipeError(f"tune.fresh = {recipe.fresh!r} for heads that share a body", expected="tune.fresh=none",
+                          where="tune.fresh")  # fmt: skip
     if recipe.mixout:
         raise RecipeError("mixout for heads that share a body", expected="tune.mixout=0", where="tune.mixout")
 

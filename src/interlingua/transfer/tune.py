@@ -21,6 +21,7 @@ from interlingua.recipe import TrainRecipe
 from interlingua.recipe_transfer import TuneRecipe
 from interlingua.run import Run, atomic_write
 from interlingua.transfer.freezing import share_frozen
+from interlingua.transfer.fresh import check_fresh, renewed
 from interlingua.transfer.heads import body_and_head, new_head, parameter_groups
 from interlingua.transfer.methods import Adapted, adapt, check_method, merged, rate_of
 from interlingua.transfer.regularise import Anchor, add_mixout, remove_mixout
@@ -158,6 +159,8 @@ def tune_once(
         raise RecipeError(f"tune.select = {recipe.select!r} without development examples", where="task.dev",
                           expected="task.dev files, or tune.select=last")  # fmt: skip
     check_method(recipe)
+    check_fresh(recipe)
+    encoder = renewed(encoder, recipe.fresh, seed=seed)
     model, tokenizer = new_head(encoder, task, seed=seed)
     model.to(pick_device(recipe.device))
     if recipe.dropout is not None:
