@@ -53,6 +53,8 @@ def test_costs_and_scores(recipe: FinetuneRecipe, tmp_path: Path) -> None:
     )
     assert lora.cost.memory_mb > 100
     assert lora.cost.minutes > 0
+    # One thread cannot be busy for longer than the process ran; a little more for what it starts beside.
+    assert 0 < lora.cost.processor_minutes < 1.5 * lora.cost.minutes
     assert set(lora.cells) == {"en", "de"}
     assert {cell.seeds for cell in lora.cells.values()} == {2}
     assert open_tuned(tmp_path / "out/wide/tuned/length/en/seed-1").adapted is not None

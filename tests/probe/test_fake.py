@@ -51,28 +51,36 @@ def test_what_is_written(reverse: bool, apart: bool, tiny_texts: dict[str, list[
 
 
 def test_what_cannot_be_written(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no text"):
+    with pytest.raises(DataError, match="0 texts"):
         write_fake([" ", ""], "en", tmp_path)
+    with pytest.raises(DataError, match=r"1 texts(?s:.*)two at least"):
+        write_fake(["one text"], "en", tmp_path, apart=True)
     with pytest.raises(VocabularyError, match="size 2048 asked"):
         write_fake(["too little text"], "en", tmp_path)
-    with pytest.raises(DataError, match=r"U\+20000"):
-        write_fake(["the \U00020000"] * 9, "en", tmp_path, size=30)
+    with pytest.raises(DataError, match=r"U\+20000(?s:.*)text 2: the"):
+        write_fake(["fine", "the \U00020000"], "en", tmp_path, size=30)
 
 
 @pytest.mark.parametrize("apart", [{}, {"language_embeddings": True, "separate_positions": True}], ids=["one", "own"])
 def test_sides_of_a_network(apart: dict[str, bool], tiny_texts: dict[str, list[str]], tmp_path: Path) -> None:
-    """The fake side has the ids of the fake text, its language's token type, and the network with its own parts."""
-    written = write_fake(tiny_texts["en"], "en", tmp_path / "data", size=400)
+    """The fake side has the ids of the fake text, its language's token type, and the network with its own parts.
+
+    What was taught in reverse order is asked in reverse order, as the checkpoint says."""
+    reverse = bool(apart)
+    written = write_fake(tiny_texts["en"], "en", tmp_path / "data", size=400, reverse=reverse)
     model = {"hidden": 32, "layers": 2, "heads": 1, "feed_forward": 64, "positions": 40} | apart
     tree = {"vocab": {"path": str(written.vocab)}, "data": {"parallel": [str(written.text)]}, "model": model,
             "train": {"steps": 2, "batch_tokens": 256, "row_length": 40, "threads": 1}}  # fmt: skip
     result = pretrain(load_recipe(tree, PretrainRecipe), tmp_path / "run")
-    texts = tiny_texts["en"][:20]
+    texts = [" ".join(text.split()[:6]) for text in tiny_texts["en"][:20]]
     real, fake = fake_sides(tmp_path / "run", texts, "en")
     tokenizer = load(result.checkpoint).tokenizer
     for text, ours, theirs in zip(texts, real.sentences, fake.sentences, strict=True):
-        assert ours.tolist() == tokenizer(text, add_special_tokens=False)["input_ids"][:38]
-        assert theirs.tolist() == tokenizer(moved(text), add_special_tokens=False)["input_ids"][:38]
+        other = " ".join(reversed(text.split())) if reverse else text
+        assert ours.tolist() == tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert theirs.tolist() == tokenizer(moved(other), add_special_tokens=False)["input_ids"]
+    with pytest.raises(DataError, match=r"a text of 100 tokens(?s:.*)1 to 38"):
+        fake_sides(tmp_path / "run", ["the " * 100], "en")
     assert (fake.tokens - real.tokens == 400).all()
     assert len(real.tokens) == 400 - len(tokenizer.all_special_ids)
     assert (real.token_type, fake.token_type) == ((0, 1) if apart else (0, 0))

@@ -65,7 +65,8 @@ def compare(
         append_scores(folder / "scores.jsonl", [replace(score, model=row.way) for score in row.scores])
     langs = list(dict.fromkeys(lang for row in rows for lang in row.cells))
     lines = [
-        (row.way, f"{row.cost.trained_parameters:,}", number(row.cost.minutes, 1), f"{row.cost.memory_mb:,.0f}",
+        (row.way, f"{row.cost.trained_parameters:,}", number(row.cost.minutes, 1),
+         number(row.cost.processor_minutes, 1), f"{row.cost.memory_mb:,.0f}",
          *(cell_text(row.cells.get(lang)) for lang in langs), number(row.mean))
         for row in rows
     ]  # fmt: skip
@@ -73,7 +74,7 @@ def compare(
     seeds = ", ".join(map(str, plan.seeds))
     document = {"folder": folder, "metric": metric, "ways": chosen, "rows": rows}
     shown = [
-        table(["way", "trained", "minutes", "MB", *langs, "mean"], lines),
+        table(["way", "trained", "minutes", "of processors", "MB", *langs, "mean"], lines),
         f"{metric.replace('_', ' ')}, seeds {seeds}; +/-: standard deviation over them; minutes: a seed; selection: "
         f"{plan.tune.select}",
         f"scores: {folder / 'scores.jsonl'}",

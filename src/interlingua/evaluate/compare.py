@@ -57,14 +57,16 @@ class Cost:
     """What a training took.
 
     Attributes:
-        minutes: of a seed, reading and tokenising included.
+        minutes: of a seed, reading and tokenising included; other work on the machine makes them longer.
         memory_mb: largest resident memory of the process.
         trained_parameters: numbers that were learnt, the head's included.
+        processor_minutes: of a seed, over all cores; other work on the machine does not count.
     """
 
     minutes: float
     memory_mb: float
     trained_parameters: int
+    processor_minutes: float = float("nan")
 
 
 @dataclass(frozen=True)
@@ -180,10 +182,12 @@ def _teach(plan: SuiteRecipe, out: Path, say: Callable[[str], None]) -> Cost:
         printed = (out / "finetune.log").read_text(encoding="utf-8").strip().splitlines()
         raise TrainingError(f"the training of {plan.name!r} ended with code {process.returncode}: {printed[-4:]}",
                             where=str(out / "finetune.log"))  # fmt: skip
-    minutes = (time.perf_counter() - began) / 60 / len(recipe.seeds)
+    minutes, busy = (
+        (one / 60 / len(recipe.seeds)) for one in (time.perf_counter() - began, used.ru_utime + used.ru_stime)
+    )
     facts = json.loads((folder / f"seed-{recipe.seeds[0]}" / "interlingua.json").read_text(encoding="utf-8"))
     kilobytes = used.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    cost = Cost(round(minutes, 3), round(kilobytes / 1024), int(facts["trained_parameters"]))
+    cost = Cost(round(minutes, 3), round(kilobytes / 1024), int(facts["trained_parameters"]), round(busy, 3))
     atomic_write(path, json.dumps(asdict(cost)))
     say(f"{plan.name}: {cost.trained_parameters:,} numbers learnt in {cost.minutes:.1f} minutes a seed")
     return cost

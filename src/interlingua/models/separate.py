@@ -75,7 +75,7 @@ class LanguageParts(nn.Module):
         embeddings: token tables are separate; tied output layers then are as well.
         layers: so many lowest layers are separate.
         positions: tables of positions are separate.
-        specials: ids of tokens whose vectors alone are separate.
+        specials: ids of tokens whose vectors alone are separate; where whole tables are, theirs are among them.
     """
 
     def __init__(
@@ -91,6 +91,7 @@ class LanguageParts(nn.Module):
         specials: Sequence[int] = (),
     ) -> None:
         super().__init__()
+        specials = () if embeddings else specials
         self.languages = tuple(languages)
         self.own = own
         self.indices = [i for i in range(len(languages)) if i != own]

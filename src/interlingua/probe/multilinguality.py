@@ -1,10 +1,9 @@
 """How multilingual a network is, where of every text and every token the counterpart is known.
 
 In: token ids of sentences in a language and in its counterpart, and of single tokens. Out: at each layer, how often the
-nearest neighbour of a sentence, and of a token alone, is its counterpart, and how well the tokens of two sentences find
-each other; the mean of the first two over layers is the multilinguality score of Dufter and Schuetze (2020, arXiv
-2005.00396, and their code). Decision: ids come in, not text, since a continuation piece alone is no text. Price: both
-languages need sentences of one length in tokens, as a fake language has.
+nearest neighbour of a sentence, and of a token alone, is its counterpart; the mean over both and the layers is the
+multilinguality score of Dufter and Schuetze (2020, arXiv 2005.00396, and their code). Decision: ids come in, not text,
+since a continuation piece alone is no text. Price: whoever asks must make them.
 """
 
 from __future__ import annotations
