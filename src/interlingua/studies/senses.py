@@ -63,7 +63,8 @@ class SensesStudy:
 
     def run(self, folder: Path, recipe: SensesRecipe, *, say: Say) -> None:
         """Measure all words, from one pass each."""
-        file = Source(recipe.texts, "a table with lang, word, sense and text", "whoever labelled it").file(recipe.root)
+        source = Source(recipe.texts, "a table with lang, word, sense and text", "your own labels; docs/probes.md")
+        file = source.file(recipe.root)
         probing = Probing(folder, recipe.model, say)
         probing.stage("senses", _measured, probing, file)
 
