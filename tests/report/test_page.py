@@ -83,6 +83,16 @@ def test_foreign_text_says_its_language_and_direction(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("columns", "expected"), [(6, "table"), (7, "table dense")])
+def test_tables_of_many_columns_are_set_closer(tmp_path: Path, columns: int, expected: str) -> None:
+    """The class that the style sheet has rules for."""
+    wide = Table("Wide", "", [str(n) for n in range(columns)], [[0.5] * columns])
+    page = write_report(tmp_path / "r.html", "T", "L", {}, [Section("S", (), [wide])]).read_text(encoding="utf-8")
+    figures = [attributes for name, attributes in Reader(page).elements if name == "figure"]
+    assert [attributes["class"] for attributes in figures] == [expected]
+    assert ".dense table" in page
+
+
 def test_missing_numbers_become_dashes_and_others_are_typeset(tmp_path: Path) -> None:
     # Hand-written expectation for each kind of cell.
     cells = [["a", None], ["b", math.nan], ["c", -0.5], ["d", 12345], ["e", math.inf]]

@@ -8,17 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 from tests.fixtures_cli import run as cli
 
 from interlingua.errors import DataError, LanguageError, RecipeError, RunError
+from interlingua.languages import language
 from interlingua.models.encoder import load
 from interlingua.probe import precision_at_1
 from interlingua.scores import Score, append_scores, read_scores
 from interlingua.studies import STUDIES, verdicts, write_pages
 from interlingua.studies.alignment import AlignmentRecipe
 from interlingua.studies.families import FamiliesRecipe
+from interlingua.studies.overlap import OverlapRecipe
 from interlingua.studies.probing import Probing, Source, kind_of, parallel_texts
 from interlingua.studies.retrieval import RetrievalRecipe, _projection
+from interlingua.studies.senses import SensesRecipe
 from interlingua.studies.shift import ShiftRecipe
 from interlingua.studies.words import WordsRecipe
 
@@ -174,6 +178,70 @@ def test_shift(tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest
     STUDIES["shift"].run(tmp_path / "b", again, say=lambda text: None)
     assert not (tmp_path / "b" / "tuned").exists()
     assert read_scores(tmp_path / "b" / "scores.jsonl") == scores
+
+
+def test_overlap(tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copies share everything; correlations are scipy's, with what was taught in English and with no other score."""
+    texts = parallel_texts(data / "flores.tsv")
+    chance = np.random.default_rng(0)
+    reached = {lang: float(chance.uniform()) for lang in texts}
+    rows = [Score(model, task, lang, "test", metric, value + add, 9, seed)
+            for lang, value in reached.items()
+            for model, task, metric, add, seed in (
+                (str(tiny_model), "topics.pooled.0", "accuracy", 0.1, 0),
+                (str(tiny_model), "topics.pooled.0", "accuracy", -0.1, 1),
+                (f"{tiny_model}+shift", "topics.pooled.0", "accuracy", 0.5, 0),
+                (str(tiny_model), "topics.pooled.0", "macro_f1", 0.5, 0),
+                ("another/en", "ner", "span_f1", 0.5, 0),
+            )]  # fmt: skip
+    append_scores(tmp_path / "shift" / "scores.jsonl", rows)
+    suite = tmp_path / "suite.jsonl"
+    append_scores(suite, [Score(f"{tiny_model}/en", task, lang, "test", "accuracy", value**2, 9, 0)
+                          for lang, value in reached.items() for task in ("topics", "pos")])  # fmt: skip
+    recipe = OverlapRecipe(model=str(tiny_model), root=data, texts="flores.tsv", split="")
+    for name, files, power in (("a", (), 1), ("b", (suite, tmp_path / "shift" / "scores.jsonl"), 2)):
+        chosen = recipe.model_copy(update={"scores": files})
+        scores = measured("overlap", chosen, tmp_path / name, monkeypatch)
+        shares = {s.language: s.value for s in scores if s.metric == "types_in_source"}
+        assert shares["de"] == shares["fr"] == 1
+        found = STUDIES["overlap"].evidence(scores)["pearson"].intervals
+        assert {arm.partition(" ")[0] for arm in found} == ({"topics", "no"} | ({"pos"} if files else set()))
+        sides = [(shares[lang], reached[lang] ** power) for lang in shares]
+        value, low, high = found["topics types_in_source"]
+        assert value == pytest.approx(scipy.stats.pearsonr(*zip(*sides, strict=True)).statistic)
+        assert low < value < high
+        latin = [lang for lang in shares if language(lang).script == "Latn"]
+        assert 5 <= len(latin) < len(shares)
+        words = (tmp_path / name / "report.md").read_text(encoding="utf-8")
+        within = scipy.stats.pearsonr(*zip(*((shares[lang], reached[lang] ** power) for lang in latin), strict=True))
+        assert f"({value:+.2f}, {len(shares)} languages); within Latin script they" in words
+        assert f"({within.statistic:+.2f}, {len(latin)} languages)" in words
+    with pytest.raises(DataError, match="no scores in"):
+        STUDIES["overlap"].run(tmp_path / "far" / "c", recipe, say=lambda text: None)
+    with pytest.raises(DataError, match="no score of 'other'"):
+        STUDIES["overlap"].run(tmp_path / "c", recipe.model_copy(update={"model": "other"}), say=lambda text: None)
+
+
+def test_senses(tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sense in a sentence of its own, said many times, parts wholly; one sentence for both senses does not."""
+    monkeypatch.setattr("interlingua.studies.senses._DRAWS", 100)
+    apart = {"shore": "they sat on the bank of the river", "money": "his money is in the bank of the city"}
+    rows = [f"en\tbank\t{sense}\t{text}" for sense, text in apart.items() for _ in range(6)]
+    both = ["er sah das Schloß des Königs", "und brach das Schloß auf"]
+    rows += [f"de\tSchloß\t{sense}\t{text}" for sense in ("castle", "lock") for text in both * 3]
+    (tmp_path / "senses.tsv").write_text("\n".join(["lang\tword\tsense\ttext", *rows]) + "\n", encoding="utf-8")
+    recipe = SensesRecipe(model=str(tiny_model), root=tmp_path, texts="senses.tsv")
+    scores = measured("senses", recipe, tmp_path / "run", monkeypatch)
+    whole = [s for s in scores if s.metric == "silhouette" and s.seed is None and "layer" in s.task]
+    assert len(whole) == 2 * 13
+    for s in whole:
+        assert s.value == pytest.approx(1, abs=1e-4) if s.language == "en" else s.value <= 0
+    dealt = [s for s in scores if s.model.endswith("+shuffled")]
+    assert len(dealt) == 2 * 2 * 2 * 100
+    cosines = [s for s in scores if s.metric == "cosine"]
+    assert len(cosines) == 2 * 12 * 11 / 2
+    found = [one.verdict for one in verdicts(STUDIES["senses"], scores)]
+    assert found == ["agrees"] * 3 + ["open"] * 3 + ["not comparable"] * 3
 
 
 def test_a_stage_that_failed_is_measured_again(tiny_model: Path, tmp_path: Path) -> None:

@@ -88,6 +88,18 @@ def test_a_draw_from_chance_is_no_mean():
     assert verdict(CLAIM, Evidence(values, "V-measure", "languages")).verdict == "agrees"
 
 
+def test_numbers_with_an_interval_of_their_own():
+    """A correlation's verdict is its interval's; of two of them the ends that are furthest apart."""
+    found = {"a": (0.5, 0.2, 0.7), "b": (0.1, -0.1, 0.3)}
+    alone = verdict(Claim(**{**vars(CLAIM), "terms": {"a": 1, "zero": -1}}),
+                    Evidence({}, "r", "languages", intervals={**found, "zero": (0.0, 0.0, 0.0)}))  # fmt: skip
+    assert (alone.ours, alone.low, alone.high, alone.verdict) == (0.5, 0.2, 0.7, "agrees")
+    both = verdict(CLAIM, Evidence({}, "r", "languages", intervals=found))
+    assert (both.ours, both.low, both.high) == pytest.approx((0.4, -0.1, 0.8))
+    assert both.verdict == "open"
+    assert verdict(CLAIM, Evidence({}, "r", "languages", intervals={"a": found["a"]})).verdict == "not comparable"
+
+
 def test_claims_about_another_kind_of_model():
     """Ours is shown, and not compared."""
     values = {"a": dict.fromkeys(range(9), 1.0), "b": dict.fromkeys(range(9), 0.0)}

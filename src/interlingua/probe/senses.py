@@ -29,7 +29,7 @@ from interlingua.text.senses import SenseExample, occurrence
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
 
-__all__ = ["SenseLayer", "WordSenses", "sense_layer", "word_senses"]
+__all__ = ["SenseLayer", "WordSenses", "parted", "sense_layer", "word_senses"]
 
 # Equal vectors have cosines that differ in float32's last digits; what is nearer than this is the same place.
 _SAME = 1e-5
@@ -120,15 +120,25 @@ def sense_layer(vectors_ND: NDArray[Any], senses: Sequence[str], *, layer: int |
     Raises:
         DataError: fewer than two senses, a sense with one occurrence only, or vectors that are not finite.
     """
-    from sklearn.metrics import silhouette_score
-
     counts = Counter(senses)
     if len(counts) < 2:
         raise DataError(f"one sense, {', '.join(counts)!r}", expected="at least two")
     if single := [name for name, count in counts.items() if count == 1]:
         raise DataError(f"one occurrence of {', '.join(map(repr, single))}", expected="at least two of every sense")
     unit_ND = unit(vectors_ND)
-    cosines_NN = np.clip(unit_ND @ unit_ND.T, -1, 1)
+    return parted(np.clip(unit_ND @ unit_ND.T, -1, 1), senses, layer=layer)
+
+
+def parted(cosines_NN: NDArray[Any], senses: Sequence[str], *, layer: int | None = None) -> SenseLayer:
+    """Measure how well occurrences part by sense whose cosines are known; every sense has two at least.
+
+    Args:
+        cosines_NN: between all occurrences.
+        senses: names of their senses, [N].
+        layer: which layer they are of.
+    """
+    from sklearn.metrics import silhouette_score
+
     distances_NN = np.where(cosines_NN > 1 - _SAME, 0, 1 - cosines_NN)
     np.fill_diagonal(distances_NN, 0)
     names = np.array(senses)

@@ -29,6 +29,9 @@ __all__ = ["Align", "Cell", "Figure", "Paragraph", "Phrase", "Section", "Table",
 
 Align: TypeAlias = Literal["left", "right"]
 
+#: Tables of so many columns are set smaller and closer, and their headings may break.
+_DENSE = 7
+
 
 @dataclass(frozen=True)
 class Phrase:
@@ -242,8 +245,9 @@ def _table(table: Table) -> str:
             cells.append(f"{opening}{_side(side)}{_sort_key(cell)}>{content}{closing}")
         rows.append(f"<tr>{''.join(cells)}</tr>")
     caption = f"<p>{_text(table.caption)}</p>" if table.caption else ""
+    dense = " dense" if len(table.columns) >= _DENSE else ""
     return (
-        f'<figure class="table"><figcaption><h3>{_text(table.title)}</h3>{caption}</figcaption>'
+        f'<figure class="table{dense}"><figcaption><h3>{_text(table.title)}</h3>{caption}</figcaption>'
         f'<div class="wide" tabindex="0" role="group" aria-label="{_text(table.title)}"><table>'
         f"<thead><tr>{head}</tr></thead>\n<tbody>{chr(10).join(rows)}</tbody></table></div></figure>"
     )

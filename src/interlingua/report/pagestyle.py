@@ -63,6 +63,11 @@ tbody tr:last-child > * { border-bottom: 1px solid var(--line); }
 tbody tr:hover > * { background: var(--tint); }
 .number { text-align: right; white-space: nowrap; padding-left: 0.75rem; }
 tr > :last-child { padding-right: 0.2rem; }
+.dense table { font-size: 0.78rem; }
+.dense th, .dense td { padding-right: 0.5rem; }
+.dense .number { padding-inline: 0.2rem; }
+.dense thead th { font-size: 0.72rem; white-space: normal; overflow-wrap: normal; }
+.dense tbody th { white-space: nowrap; }
 strong { font-weight: 680; }
 .missing { color: var(--muted); }
 th button { all: unset; cursor: pointer; }

@@ -7,8 +7,10 @@ from interlingua.studies.alignment import AlignmentStudy
 from interlingua.studies.base import Claim, Evidence, Study, Verdict, verdict, verdicts
 from interlingua.studies.families import FamiliesStudy
 from interlingua.studies.objectives import ObjectivesStudy
+from interlingua.studies.overlap import OverlapStudy
 from interlingua.studies.pages import counted, measured, write_overview, write_pages
 from interlingua.studies.retrieval import RetrievalStudy
+from interlingua.studies.senses import SensesStudy
 from interlingua.studies.shift import ShiftStudy
 from interlingua.studies.words import WordsStudy
 
@@ -21,6 +23,7 @@ __all__ = [
 STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
-        AlignmentStudy(), FamiliesStudy(), ObjectivesStudy(), RetrievalStudy(), ShiftStudy(), WordsStudy(),
+        AlignmentStudy(), FamiliesStudy(), ObjectivesStudy(), OverlapStudy(), RetrievalStudy(), SensesStudy(),
+        ShiftStudy(), WordsStudy(),
     )
 }  # fmt: skip

@@ -7,8 +7,9 @@ sum of means with the noise between units, so nobody writes it by hand:
     draws      the middle 95 % of the differences to draws from chance, so below 2.5 % on the wrong side
     any other  the 95 % interval of a paired bootstrap over the units (languages, blocks of sentences)
 
-Price: claims that are not a difference of means need one made of them; a bootstrap over languages speaks of languages
-like these, and these are not drawn at random.
+What is no mean (a correlation) comes with an interval of its own. Price: a sum of such numbers gets the sum of their
+intervals, which is too wide; a bootstrap over languages speaks of languages like these, and these are not drawn at
+random.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -86,12 +87,14 @@ class Evidence:
         what: what the values are, in words.
         units: ``seeds``, ``draws``, or what else is drawn anew: ``languages``, ``blocks of sentences``.
         model: the kind of model that was measured.
+        intervals: arm -> value, low, high of numbers that are no means of units; their claims look at nothing else.
     """
 
     values: Values
     what: str
     units: str = "seeds"
     model: str = ""
+    intervals: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -207,12 +210,22 @@ def _over_units(claim: Claim, values: Values, *, draws: bool) -> tuple[float, fl
     return found.value, found.low, found.high
 
 
+def _over_intervals(claim: Claim, intervals: Mapping[str, tuple[float, float, float]]) -> tuple[float, float, float]:
+    # A term that is taken off is largest where the sum is smallest.
+    ends = [sorted(factor * end for end in intervals[arm][1:]) for arm, factor in claim.terms.items()]
+    ours = sum(factor * intervals[arm][0] for arm, factor in claim.terms.items())
+    return ours, sum(low for low, _ in ends), sum(high for _, high in ends)
+
+
 def verdict(claim: Claim, evidence: Evidence) -> Verdict:
     """Compare a claim with what was measured."""
-    values = evidence.values
-    if any(not values.get(arm) for arm in claim.terms):
+    values, intervals = evidence.values, evidence.intervals
+    there = intervals or values
+    if any(not there.get(arm) for arm in claim.terms):
         return Verdict(claim, evidence, None, math.nan, math.nan, "not comparable")
-    if evidence.units == "seeds":
+    if intervals:
+        ours, low, high = _over_intervals(claim, intervals)
+    elif evidence.units == "seeds":
         ours, low, high = _over_seeds(claim, values)
     else:
         ours, low, high = _over_units(claim, values, draws=evidence.units == "draws")
