@@ -40,6 +40,7 @@ EXTRAS = {
     "tensorboard": ("tensorboard", "TensorBoard logs"),
     "peft": ("peft", "LoRA, IA3, prompt and prefix tuning"),
     "translate": ("sacrebleu", "scores of translations"),
+    "static": ("gensim", "static vectors beside contextual ones"),
 }
 """Extra -> its package, and what it is for."""
 
