@@ -10,6 +10,7 @@ import signal
 
 import numpy as np
 import pytest
+import scipy.stats
 from tests.fixtures_cli import run as cli
 
 from interlingua.errors import DataError, RunError
@@ -78,6 +79,19 @@ def test_languages_that_only_one_arm_has_are_left_out():
     found = verdict(CLAIM, Evidence(values, "accuracy", "languages"))
     assert (found.ours, found.verdict) == (0.5, "open")
     assert math.isnan(found.low)
+
+
+def test_independent_samples_are_drawn_anew_by_themselves():
+    """Blocks of two language pairs: ours is the difference of the tables' means, with scipy's error of a difference."""
+    chance = np.random.default_rng(0)
+    left, right = chance.normal(0.6, 0.1, size=40), chance.normal(0.5, 0.1, size=15)
+    values = {"a": dict(enumerate(left)), "b": dict(enumerate(right))}
+    found = verdict(CLAIM, Evidence(values, "AER", "blocks", paired=False))
+    assert found.ours == pytest.approx(left.mean() - right.mean())
+    apart = scipy.stats.ttest_ind(left, right, equal_var=False).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((apart.low, apart.high), abs=0.15 * (apart.high - apart.low))
+    few = Evidence({**values, "b": dict(enumerate(right[:4]))}, "AER", "blocks", paired=False)
+    assert verdict(CLAIM, few).verdict == "open"
 
 
 def test_a_draw_from_chance_is_no_mean():
@@ -235,6 +249,10 @@ def test_the_command(tmp_path):
             for seed in (0, 1)
         ]
         append_scores(tmp_path / "scores.jsonl", rows)
+        append_scores(tmp_path / "one" / "scores.jsonl", [row for row in rows if row.seed == 0])
+    words = cli("study", "report", "objectives", "--out", tmp_path / "one").stdout
+    assert "+0.100, one seed" in words
+    assert "nan" not in words
     shown = cli("study", "report", "objectives", "--out", tmp_path)
     assert shown.exit_code == 0, shown.output
     row = next(line for line in shown.stdout.splitlines() if "Spans are better" in line)
