@@ -149,6 +149,51 @@ def test_claims_compare(study):
         assert claim.source
 
 
+@pytest.mark.parametrize(
+    ("name", "general"),
+    [
+        ("alignment", ""),
+        ("families", ""),
+        ("overlap", ""),
+        ("shift", ""),
+        ("words", ""),
+        ("retrieval", "published for"),
+    ],
+)
+def test_claims_published_of_masked_models_say_so(name, general):
+    """Those that were published of others too say of which in their text."""
+    for claim in STUDIES[name].claims:
+        assert claim.about == ("" if general and general in claim.text else "masked LM")
+
+
+def _shifted(lang, before, after):
+    return [Score(model, "topics.pooled.0", lang, "test", "accuracy", value, 100, 0)
+            for model, value in (("m", before), ("m+shift", after))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("drop", "loses", "small"), [(0.02, False, "agrees"), (0.05, True, "differs")])
+def test_a_loss_is_larger_than_its_error(drop, loses, small):
+    """At 80 % of 100 sentences the standard error is .04; drops are changes as gains are."""
+    kind = Score("m", "checkpoint", "und", "-", "masked_lm", 1.0, 1)
+    scores = [kind, *(row for lang in ("de", "fr", "es", "fi", "hu") for row in _shifted(lang, 0.8, 0.8 - drop))]
+    found = [one for one in verdicts(STUDIES["shift"], scores) if one.claim.metric == "pooled"]
+    assert [one.verdict for one in found] == ["differs", "differs" if loses else "agrees", small]
+    assert found[1].ours == pytest.approx(-0.95 if loses else 0.05)
+    assert found[2].ours == pytest.approx(-drop)
+
+
+def test_no_error_is_not_halved():
+    """Seven languages whose error is halved and more, and six that centring leaves without one."""
+    rows = [Score("m", "checkpoint", "und", "-", "masked_lm", 1.0, 1)]
+    for place in range(13):
+        centred, projected = (0.8, 0.95) if place < 7 else (1.0, 0.99)
+        for model, value in (("m+centred", centred), ("m+projected", projected)):
+            rows.append(Score(model, f"retrieval.l{place}.layer12", f"l{place}", "test", "p1", value, 300))
+    found = next(one for one in verdicts(STUDIES["retrieval"], rows)
+                 if one.claim.metric == "errors" and "layer 12" in one.claim.text)  # fmt: skip
+    assert (found.ours, found.verdict) == (pytest.approx(0.05), "agrees")
+
+
 def test_every_arm_is_a_recipe(tmp_path):
     """Every arm passes the check that a recipe passes before it runs, at both scales."""
     path = tmp_path / "a.tsv"
