@@ -14,6 +14,7 @@ import typing
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import yaml
@@ -249,7 +250,14 @@ def recipe_kind(source: str | Path) -> type[Recipe]:
     return KINDS[name]
 
 
-def open_run(folder: Path, recipe: Recipe, *, execution: Collection[str] = (), leads: bool = True) -> Run:
+def open_run(
+    folder: Path,
+    recipe: Recipe,
+    *,
+    head: Mapping[str, str] = MappingProxyType({}),
+    execution: Collection[str] = (),
+    leads: bool = True,
+) -> Run:
     """The run folder of a recipe.
 
     A recipe that an earlier version of this package saved there counts as the same if the keys that it lacks have their
@@ -258,6 +266,7 @@ def open_run(folder: Path, recipe: Recipe, *, execution: Collection[str] = (), l
     Args:
         folder: where the run lives.
         recipe: what is run; saved there.
+        head: keys that are saved above the recipe's own, and say whose it is.
         execution: as for :class:`~interlingua.run.Run`.
         leads: as there.
 
@@ -267,16 +276,22 @@ def open_run(folder: Path, recipe: Recipe, *, execution: Collection[str] = (), l
 
     def rewritten(text: str) -> str:
         try:
-            return to_yaml(load_recipe(yaml.load(text, _Loader), type(recipe)))
-        except (RecipeError, yaml.YAMLError, TypeError):
+            tree = dict(yaml.load(text, _Loader))
+            above = {key: tree.pop(key) for key in head if key in tree}
+            return _dumped(above, load_recipe(tree, type(recipe)))
+        except (RecipeError, yaml.YAMLError, TypeError, ValueError):
             return text
 
-    return Run(folder, to_yaml(recipe), execution=execution, leads=leads, rewritten=rewritten)
+    return Run(folder, _dumped(head, recipe), execution=execution, leads=leads, rewritten=rewritten)
 
 
 def to_yaml(recipe: Recipe) -> str:
     """The whole recipe, defaults included, as YAML."""
-    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return _dumped({}, recipe)
+
+
+def _dumped(head: Mapping[str, Any], recipe: Recipe) -> str:
+    return yaml.safe_dump({**head, **recipe.model_dump(mode="json")}, sort_keys=False, allow_unicode=True)
 
 
 def show_recipe(recipe: Recipe, *, indent: int = 0) -> str:

@@ -81,7 +81,9 @@ def test_alignment(tiny_model: Path, data: Path, tmp_path: Path, monkeypatch: py
     assert kind_of(scores) == "masked LM"
     own = {s.task: s for s in scores if s.metric == "aer" and s.task.endswith("argmax") and s.split == "block0"}
     assert {s.n for s in own.values()} == {25}
-    assert {s.split for s in scores if s.metric == "aer"} == {"block0", "block1"}  # the last ten sentences are no block
+    rest = {s.n for s in scores if s.metric == "aer" and s.split == "block1"}
+    assert rest == {60 - 25}  # the last ten sentences are measured in the last block
+    assert {s.split for s in scores if s.metric == "aer"} == {"block0", "block1"}
     for layer in range(13):
         assert own[f"links.en-fr.layer{layer}.argmax"].value == 0
         assert own[f"links.ro-en.layer{layer}.argmax"].value > 0
@@ -264,6 +266,32 @@ def test_a_stage_that_failed_is_measured_again(tiny_model: Path, tmp_path: Path)
     assert kind_of(after.scores) == "masked LM"
     after.stage("first", failing, 2)
     assert [line.partition(":")[0] for line in said] == ["first"]
+
+
+def test_states_are_those_of_the_texts(tiny_model: Path, tmp_path: Path) -> None:
+    """A study that goes on with other data finds no states of them, and those of the same texts again."""
+    probing = Probing(tmp_path, str(tiny_model), lambda text: None)
+    first = probing.states("de", ["eins", "zwei"])
+    other = probing.states("de", ["drei", "vier", "und"])
+    assert (first.shape[1], other.shape[1]) == (2, 3)
+    del probing.encoder
+    probing.model = "nothing"
+    assert np.array_equal(probing.states("de", ["eins", "zwei"]), first)
+
+
+def test_a_folder_of_an_earlier_version_goes_on(tiny_model: Path, data: Path, tmp_path: Path) -> None:
+    """Its recipe lacks a key that has its default; of another study's folder or another value it is told so."""
+    words = [f"model={tiny_model}", f"root={data}", "pairs=[en-fr]", "limit=30"]
+    assert cli("study", "run", "alignment", *words, "--out", tmp_path).exit_code == 0
+    saved = tmp_path / "recipe.yaml"
+    whole = saved.read_text(encoding="utf-8")
+    assert whole.startswith("kind: study\nname: alignment\nmodel: ")
+    saved.write_text(whole.replace("limit: 30\n", ""), encoding="utf-8")
+    assert cli("study", "run", "alignment", *words[:3], "--out", tmp_path).exit_code == 0
+    assert "limit: 0" in saved.read_text(encoding="utf-8")
+    assert "limit = 0, now limit = 30" in cli("study", "run", "alignment", *words, "--out", tmp_path).stderr
+    other = cli("study", "run", "senses", f"model={tiny_model}", "--out", tmp_path)
+    assert "another recipe" in other.stderr
 
 
 def test_missing_data(tiny_model: Path, tmp_path: Path) -> None:

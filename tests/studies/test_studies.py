@@ -10,6 +10,7 @@ import signal
 
 import numpy as np
 import pytest
+import scipy.stats
 from tests.fixtures_cli import run as cli
 
 from interlingua.errors import DataError, RunError
@@ -80,6 +81,19 @@ def test_languages_that_only_one_arm_has_are_left_out():
     assert math.isnan(found.low)
 
 
+def test_independent_samples_are_drawn_anew_by_themselves():
+    """Blocks of two language pairs: ours is the difference of the tables' means, with scipy's error of a difference."""
+    chance = np.random.default_rng(0)
+    left, right = chance.normal(0.6, 0.1, size=40), chance.normal(0.5, 0.1, size=15)
+    values = {"a": dict(enumerate(left)), "b": dict(enumerate(right))}
+    found = verdict(CLAIM, Evidence(values, "AER", "blocks", paired=False))
+    assert found.ours == pytest.approx(left.mean() - right.mean())
+    apart = scipy.stats.ttest_ind(left, right, equal_var=False).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((apart.low, apart.high), abs=0.15 * (apart.high - apart.low))
+    few = Evidence({**values, "b": dict(enumerate(right[:4]))}, "AER", "blocks", paired=False)
+    assert verdict(CLAIM, few).verdict == "open"
+
+
 def test_a_draw_from_chance_is_no_mean():
     """40 draws, four of which reach the value: the middle 95 % of the differences holds 0, their mean would not."""
     dealt = {draw: 0.9 if draw < 4 else 0.1 for draw in range(40)}
@@ -133,6 +147,51 @@ def test_claims_compare(study):
         assert sum(claim.terms.values()) == 0
         assert claim.published
         assert claim.source
+
+
+@pytest.mark.parametrize(
+    ("name", "general"),
+    [
+        ("alignment", ""),
+        ("families", ""),
+        ("overlap", ""),
+        ("shift", ""),
+        ("words", ""),
+        ("retrieval", "published for"),
+    ],
+)
+def test_claims_published_of_masked_models_say_so(name, general):
+    """Those that were published of others too say of which in their text."""
+    for claim in STUDIES[name].claims:
+        assert claim.about == ("" if general and general in claim.text else "masked LM")
+
+
+def _shifted(lang, before, after):
+    return [Score(model, "topics.pooled.0", lang, "test", "accuracy", value, 100, 0)
+            for model, value in (("m", before), ("m+shift", after))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("drop", "loses", "small"), [(0.02, False, "agrees"), (0.05, True, "differs")])
+def test_a_loss_is_larger_than_its_error(drop, loses, small):
+    """At 80 % of 100 sentences the standard error is .04; drops are changes as gains are."""
+    kind = Score("m", "checkpoint", "und", "-", "masked_lm", 1.0, 1)
+    scores = [kind, *(row for lang in ("de", "fr", "es", "fi", "hu") for row in _shifted(lang, 0.8, 0.8 - drop))]
+    found = [one for one in verdicts(STUDIES["shift"], scores) if one.claim.metric == "pooled"]
+    assert [one.verdict for one in found] == ["differs", "differs" if loses else "agrees", small]
+    assert found[1].ours == pytest.approx(-0.95 if loses else 0.05)
+    assert found[2].ours == pytest.approx(-drop)
+
+
+def test_no_error_is_not_halved():
+    """Seven languages whose error is halved and more, and six that centring leaves without one."""
+    rows = [Score("m", "checkpoint", "und", "-", "masked_lm", 1.0, 1)]
+    for place in range(13):
+        centred, projected = (0.8, 0.95) if place < 7 else (1.0, 0.99)
+        for model, value in (("m+centred", centred), ("m+projected", projected)):
+            rows.append(Score(model, f"retrieval.l{place}.layer12", f"l{place}", "test", "p1", value, 300))
+    found = next(one for one in verdicts(STUDIES["retrieval"], rows)
+                 if one.claim.metric == "errors" and "layer 12" in one.claim.text)  # fmt: skip
+    assert (found.ours, found.verdict) == (pytest.approx(0.05), "agrees")
 
 
 def test_every_arm_is_a_recipe(tmp_path):
@@ -235,6 +294,10 @@ def test_the_command(tmp_path):
             for seed in (0, 1)
         ]
         append_scores(tmp_path / "scores.jsonl", rows)
+        append_scores(tmp_path / "one" / "scores.jsonl", [row for row in rows if row.seed == 0])
+    words = cli("study", "report", "objectives", "--out", tmp_path / "one").stdout
+    assert "+0.100, one seed" in words
+    assert "nan" not in words
     shown = cli("study", "report", "objectives", "--out", tmp_path)
     assert shown.exit_code == 0, shown.output
     row = next(line for line in shown.stdout.splitlines() if "Spans are better" in line)

@@ -71,8 +71,7 @@ def run(
     interlingua study run alignment root=data
     """
     from interlingua.cli.progress import Stages
-    from interlingua.recipe_file import load_recipe, to_yaml
-    from interlingua.run import Run
+    from interlingua.recipe_file import load_recipe, open_run
     from interlingua.studies import write_pages
 
     study = _study(name)
@@ -80,7 +79,8 @@ def run(
     recipe = load_recipe(preset.model_dump(mode="json"), type(preset), overrides or ())
     folder = out or RUNS / study.name
     # Where the data lie changes no number.
-    with Stages() as stages, Run(folder, f"kind: study\nname: {study.name}\n{to_yaml(recipe)}", execution=("root",)):
+    head = {"kind": "study", "name": study.name}
+    with Stages() as stages, open_run(folder, recipe, head=head, execution=("root",)):
         study.run(folder, recipe, say=stages.say)
         page, text = write_pages(study, folder)
     return Answer({"report": page, "markdown": text}, [text.read_text(encoding="utf-8"), f"report: {page}"])

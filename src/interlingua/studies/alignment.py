@@ -1,9 +1,10 @@
 """Words linked with their translations by the states of an encoder: which layer, which pair of languages?
 
 In: gold links of four language pairs. Out: alignment error rate by pair, layer and method, a row a block of sentences.
-Decision: blocks of 25 pairs are the units, so that verdicts rest on sentences and not on four languages. Price: a
-number is the mean over blocks, which differs a little from the rate counted over all sentences together. Blocks of
-different language pairs are paired by their number, which is as good as any other way: they are independent.
+Decision: blocks of 25 sentences are the units, so that verdicts rest on sentences and not on four languages; the last
+block takes the sentences that are left over, too. Blocks of different language pairs are independent, so these are
+drawn anew each by itself. Price: a number is the mean over blocks, which differs a little from the rate counted over
+all sentences together.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def _easier(one: str, other: str) -> Claim:
     names = [language(pair.replace("en", "").strip("-")).name for pair in (one, other)]
     return Claim(f"{names[0]} is linked with fewer errors than {names[1]}",
                  f"AER {100 * MBERT[one]:.1f} % : {100 * MBERT[other]:.1f} %", _README,
-                 {f"{other} layer8": 1, f"{one} layer8": -1}, "aer")  # fmt: skip
+                 {f"{other} layer8": 1, f"{one} layer8": -1}, "aer", about=MASKED)  # fmt: skip
 
 
 CLAIMS = (
@@ -97,14 +98,14 @@ class AlignmentStudy:
     def evidence(self, scores: Sequence[Score]) -> Mapping[str, Evidence]:
         """Error rates of mutual bests, block by block; of all pairs of languages together, or of each."""
         wanted = [s for s in scores if s.task.endswith(".argmax") and s.metric == "aer"]
-        kind, units = kind_of(scores), "blocks of 25 sentences"
+        kind, units = kind_of(scores), f"blocks of {_BLOCK} sentences"
         layers = unit_values(wanted, lambda s: f"layer{layer_of(s)}", lambda s: (_pair(s), s.split))
         by_pair = dict(unit_values(wanted, lambda s: f"{_pair(s)} layer{layer_of(s)}", lambda s: s.split))
         for pair, rate in MBERT.items():
             by_pair[f"mBERT {pair}"] = dict.fromkeys(by_pair.get(f"{pair} layer8", ()), rate)
         return {
             "layers": Evidence(layers, "AER of all pairs", units, kind),
-            "aer": Evidence(by_pair, "AER of a pair", units, kind),
+            "aer": Evidence(by_pair, "AER of a pair", units, kind, paired=False),
         }
 
     def sections(self, scores: Sequence[Score]) -> list[Section]:
@@ -118,16 +119,17 @@ class AlignmentStudy:
                 rates.setdefault((_pair(s), method), {}).setdefault(layer, []).append(s.value)
                 counts.setdefault(_pair(s), {})[s.split] = s.n
         means = {key: {layer: statistics.fmean(rows) for layer, rows in by.items()} for key, by in rates.items()}
-        rows: list[list[Cell]] = [[pair, method, *by.values()] for (pair, method), by in means.items()]
+        rows: list[list[Cell]] = [
+            [pair, method, sum(counts[pair].values()), *by.values()] for (pair, method), by in means.items()
+        ]
         layers = list(next(iter(means.values())))
-        best = {(row, 2 + layers.index(min(by, key=lambda n: by[n]))) for row, by in enumerate(means.values())}
-        columns = ["pair", "links", *(str(layer) for layer in layers)]
-        sizes = ", ".join(f"{pair} {sum(own.values())}" for pair, own in counts.items())
+        best = {(row, 3 + layers.index(min(by, key=lambda n: by[n]))) for row, by in enumerate(means.values())}
+        columns = ["pair", "links", "sentences", *(str(layer) for layer in layers)]
         text = (
             f"Words are linked by the cosine of their states in {name_of(scores)}, each the mean of its subwords: "
             "argmax takes mutual bests, itermax goes on among words that are still free. Alignment error rate against "
-            f"gold links, mean over blocks of {_BLOCK} sentences ({sizes}); in bold the best layer, chosen on the same "
-            "links. "
+            f"gold links, mean over blocks of {_BLOCK} of the sentences counted; in bold the best layer, chosen on the "
+            "same links. "
             "Published rates of mBERT take the same gold links, link subwords and choose links by softmax."
         )
         figure = layer_curves(
@@ -152,9 +154,10 @@ def _linked(probing: Probing, gold: Path, pair: str, limit: int) -> Iterator[Sco
 
     source, _, target = pair.partition("-")
     pairs = list(read_alignments(gold, source_lang=source, target_lang=target, split="gold"))[: limit or None]
-    # A last block of a few sentences would count as much as a whole one.
-    for start in range(0, max(1, len(pairs) - _BLOCK + 1), _BLOCK):
-        block = pairs[start : start + _BLOCK]
+    # A last block of a few sentences would count as much as a whole one: they join the one before.
+    starts = range(0, max(1, len(pairs) - _BLOCK + 1), _BLOCK)
+    for start in starts:
+        block = pairs[start : None if start == starts[-1] else start + _BLOCK]
         for found in word_links(probing.encoder, block, methods=("argmax", "itermax")):
             for score in found.scores(probing.model):
                 yield replace(score, split=f"block{start // _BLOCK}")

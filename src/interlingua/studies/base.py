@@ -5,7 +5,8 @@ sum of means with the noise between units, so nobody writes it by hand:
 
     seeds      two standard errors, from the deviation between seeds pooled over all arms
     draws      the middle 95 % of the differences to draws from chance, so below 2.5 % on the wrong side
-    any other  the 95 % interval of a paired bootstrap over the units (languages, blocks of sentences)
+    any other  the 95 % interval of a bootstrap over the units (languages, blocks of sentences): paired where arms are
+               measured on the same ones, each arm by itself where they are not
 
 What is no mean (a correlation) comes with an interval of its own. Price: a sum of such numbers gets the sum of their
 intervals, which is too wide; a bootstrap over languages speaks of languages like these, and these are not drawn at
@@ -53,6 +54,7 @@ Values = Mapping[str, Mapping[Any, float]]
 CHECKPOINT = "checkpoint"
 #: A bootstrap over fewer units says nothing.
 _FEWEST = 5
+_DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Claim:
         terms: arm -> factor: {"span": 1, "token": -1} says that the arm span is better than the arm token.
         metric: which evidence it is held against.
         margin: the sum must lie above this: negative for claims that something costs little.
-        about: the kind of model it is about (``masked LM``), if it is about one: others are not comparable.
+        about: the kind of model it was published of (``masked LM``), if of one: others are not comparable. What was
+            published of several kinds says so in its text.
     """
 
     text: str
@@ -88,6 +91,7 @@ class Evidence:
         units: ``seeds``, ``draws``, or what else is drawn anew: ``languages``, ``blocks of sentences``.
         model: the kind of model that was measured.
         intervals: arm -> value, low, high of numbers that are no means of units; their claims look at nothing else.
+        paired: whether a unit of one arm is the same thing in another; if not, arms are drawn anew by themselves.
     """
 
     values: Values
@@ -95,6 +99,7 @@ class Evidence:
     units: str = "seeds"
     model: str = ""
     intervals: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
+    paired: bool = True
 
 
 @dataclass(frozen=True)
@@ -210,6 +215,20 @@ def _over_units(claim: Claim, values: Values, *, draws: bool) -> tuple[float, fl
     return found.value, found.low, found.high
 
 
+def _over_samples(claim: Claim, values: Values) -> tuple[float, float, float]:
+    """Interval of the means of arms that share no units, each over all of its own."""
+    arms = {arm: np.array(list(values[arm].values())) for arm in claim.terms}
+    ours = float(sum(factor * arms[arm].mean() for arm, factor in claim.terms.items()))
+    if min(map(len, arms.values())) < _FEWEST:
+        return ours, math.nan, math.nan
+    chance, sums = np.random.default_rng(0), np.zeros(_DRAWS)
+    for arm, factor in claim.terms.items():
+        count = len(arms[arm])
+        sums += factor * chance.choice(arms[arm], size=(_DRAWS, count)).mean(axis=1)
+    low, high = np.quantile(sums, [0.025, 0.975])
+    return ours, float(low), float(high)
+
+
 def _over_intervals(claim: Claim, intervals: Mapping[str, tuple[float, float, float]]) -> tuple[float, float, float]:
     # A term that is taken off is largest where the sum is smallest.
     ends = [sorted(factor * end for end in intervals[arm][1:]) for arm, factor in claim.terms.items()]
@@ -227,6 +246,8 @@ def verdict(claim: Claim, evidence: Evidence) -> Verdict:
         ours, low, high = _over_intervals(claim, intervals)
     elif evidence.units == "seeds":
         ours, low, high = _over_seeds(claim, values)
+    elif not evidence.paired:
+        ours, low, high = _over_samples(claim, values)
     else:
         ours, low, high = _over_units(claim, values, draws=evidence.units == "draws")
     if claim.about and claim.about != evidence.model:

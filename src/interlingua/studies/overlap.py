@@ -18,7 +18,7 @@ from interlingua.languages import language
 from interlingua.report.page import Cell, Figure, Section, Table
 from interlingua.scores import Score, read_scores
 from interlingua.studies.base import Claim, Evidence, Say, unit_values
-from interlingua.studies.probing import ProbeRecipe, Probing, Source, kind_of, name_of, parallel_texts
+from interlingua.studies.probing import MASKED, ProbeRecipe, Probing, Source, kind_of, name_of, parallel_texts
 
 if TYPE_CHECKING:
     from interlingua.probe.overlap import Correlation
@@ -72,15 +72,15 @@ def _claims() -> Iterator[Claim]:
             arm, way, said = f"{task} {measure}", MEASURES[measure], f"{own.published}: Pearson R {value:.2f}"
             if value > _FLAT:
                 yield Claim(f"{own.name}: scores rise with the share of {way} found in English", said, _WU,
-                            {arm: 1, _NONE: -1}, "pearson")  # fmt: skip
+                            {arm: 1, _NONE: -1}, "pearson", about=MASKED)  # fmt: skip
             else:
                 yield Claim(f"{own.name}: scores do not rise with the share of {way} found in English "
                             "(a tenth of the variance at most)", said, _WU, {_NONE: 1, arm: -1}, "pearson",
-                            margin=-_FLAT)  # fmt: skip
+                            margin=-_FLAT, about=MASKED)  # fmt: skip
     yield Claim("Entities: scores are flat over overlap (a tenth of the variance at most)",
                 "mBERT flat, F1 40 to 82 at 0 to 27 %; English BERT near 0 below 10 %, then rising [P]",
                 "Pires et al. 2019 (arXiv 1906.01502), by lecture notes [N]", {_NONE: 1, "ner jaccard": -1}, "pearson",
-                margin=-_FLAT)  # fmt: skip
+                margin=-_FLAT, about=MASKED)  # fmt: skip
 
 
 class OverlapStudy:

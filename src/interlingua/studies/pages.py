@@ -38,10 +38,10 @@ def counted(found: Iterable[Verdict]) -> str:
 def _ours(found: Verdict) -> str | None:
     if found.ours is None:
         return None
+    if math.isnan(found.low):
+        return f"{found.ours:+.3f}" + (", one seed" if found.evidence.units == "seeds" else "")
     if found.evidence.units == "seeds":
         return f"{found.ours:+.3f} \u00b1 {(found.high - found.low) / 4:.3f}"
-    if math.isnan(found.low):
-        return f"{found.ours:+.3f}"
     return f"{found.ours:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
@@ -53,14 +53,15 @@ def _explained(found: Sequence[Verdict]) -> list[str]:
         "draws": "and the middle 95 % of the differences to draws from chance. A claim agrees or differs where these "
         "lie on one side of the margin; elsewhere it is open.",
     }
-    sums: dict[str, list[str]] = {}
+    sums: dict[tuple[str, bool], list[str]] = {}
     for one in found:
-        sums.setdefault(one.evidence.units, []).append(one.evidence.what)
+        sums.setdefault((one.evidence.units, one.evidence.paired), []).append(one.evidence.what)
     lines = []
-    for units, whats in sums.items():
+    for (units, paired), whats in sums.items():
+        way = "a paired bootstrap" if paired else "a bootstrap of each side by itself"
         span = spans.get(
             units,
-            f"and the 95 % interval of a paired bootstrap over {units}. A claim agrees or differs where the interval "
+            f"and the 95 % interval of {way} over {units}. A claim agrees or differs where the interval "
             "lies on one side of the margin; elsewhere it is open.",
         )
         lines.append(f"Ours is the difference in {' or '.join(dict.fromkeys(whats))}, {span}")

@@ -8,6 +8,7 @@ that is half measured is measured again.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import time
@@ -170,7 +171,9 @@ class Probing:
         from interlingua.probe.states import sentence_states
         from interlingua.run import atomic_write
 
-        path = self.folder / "states" / f"{lang}.npy"
+        # Data may lie elsewhere when a study goes on, and be others.
+        digest = hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+        path = self.folder / "states" / f"{lang}.{digest}.npy"
         if not path.exists():
             depth = self.encoder.model.config.num_hidden_layers
             buffer = io.BytesIO()

@@ -65,7 +65,7 @@ _LIU = "Liu et al. 2020 (arXiv 2010.10938), read off bars"
 CLAIMS = (
     Claim("Vectors in context (layer 8) translate words better than vectors without (embeddings)",
           "mBERT .50 .69 .69 (de es fr), the best static vectors .21 .36 .37", _LIU,
-          {"layer8": 1, "layer0": -1}, "mrr"),
+          {"layer8": 1, "layer0": -1}, "mrr", about=MASKED),
     Claim("A layer in the middle (6) translates words better than the last",
           "lower layers align, upper ones predict", "Muller et al. 2021", {"layer6": 1, "layer12": -1}, "mrr",
           about=MASKED),
