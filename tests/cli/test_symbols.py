@@ -31,6 +31,15 @@ def test_classes_and_tags(tiny_run: Path, tmp_path: Path) -> None:
     assert (one.words, one.tags) == (tuple(words[s] for s in "CAC"), ("C", "H", "C"))
 
 
+def test_sequences_without_a_symbol_are_counted(tiny_run: Path, tmp_path: Path) -> None:
+    table = tmp_path / "s.tsv"
+    table.write_text("label\tsequence\tmask\nN\tACC\t011\nN\tCA\t00\n", encoding="utf-8")
+    words = ["probe", "symbols", tiny_run, table, "--mask", "mask", "--out"]
+    assert "1 sequences left out: their mask leaves no symbol" in run(*words, tmp_path / "a").stdout
+    document = json.loads(run(*words, tmp_path / "b", "--json").stdout)
+    assert (document["parts"], document["masked"]) == ({"all": 1}, 1)
+
+
 @pytest.mark.parametrize(
     ("more", "text"), [(["--label", "kind"], "no column 'kind'"), (["--out", "there"], "is there already")]
 )

@@ -51,10 +51,12 @@ def symbols(
     from interlingua.errors import RunError
     from interlingua.probe.symbols import read_sequences, symbol_words
     from interlingua.run import atomic_folder
+    from interlingua.text.lines import ReadReport
 
     if out.exists():
         raise RunError(f"{str(out)!r} is there already", expected="a new folder", where="--out")
-    found = list(read_sequences(file, sequence=sequence, label=label, labels=labels, mask=mask))
+    report = ReadReport()
+    found = list(read_sequences(file, sequence=sequence, label=label, labels=labels, mask=mask, report=report))
     words = symbol_words(named_tokenizer(tokenizer), (symbol for one in found for symbol in one.symbols), seed=seed)
     parts: dict[str, list[str]] = {}
     for one in found:
@@ -71,11 +73,13 @@ def symbols(
         mapping = "".join(f"{symbol}\t{word}\n" for symbol, word in words.items())
         (folder / "symbols.tsv").write_text(mapping, encoding="utf-8")
     counts = {part: len(rows) - 1 for part, rows in parts.items()}
-    document = {"folder": out, "task": "tag" if labels else "classify", "parts": counts, "words": words}
+    document = {"folder": out, "task": "tag" if labels else "classify", "parts": counts, "masked": report.missing,
+                "words": words}  # fmt: skip
     common = Counter(symbol for one in found for symbol in one.symbols).most_common(8)
     return Answer(
         document,
-        [f"{out}: {', '.join(f'{part}.tsv {count:,}' for part, count in counts.items())} sequences of"
+        [*([f"{report.missing:,} sequences left out: their mask leaves no symbol"] if mask else []),
+         f"{out}: {', '.join(f'{part}.tsv {count:,}' for part, count in counts.items())} sequences of"
          f" {len(words)} symbols, for task.type={document['task']}; the most frequent:",
          table(["symbol", "times", "word"], [(symbol, f"{times:,}", words[symbol]) for symbol, times in common])],
     )  # fmt: skip

@@ -85,6 +85,7 @@ def read_sequences(
     label: str = "label",
     labels: str | None = None,
     mask: str | None = None,
+    report: ReadReport | None = None,
 ) -> Iterator[SymbolSequence]:
     """Stream the sequences of a table or of a FASTA file.
 
@@ -94,6 +95,7 @@ def read_sequences(
         label: column of the label of a whole sequence.
         labels: column of labels that are a character a symbol, instead.
         mask: column of digits, one a symbol; symbols with a 0 are left out.
+        report: counts what was read; ``missing`` are sequences of which the mask leaves no symbol.
 
     Raises:
         DataError: missing, empty or damaged file, a column that is not there, a sequence without symbols or label, or
@@ -107,24 +109,27 @@ def read_sequences(
         rows = _fasta(path)
     else:
         rows = _table(path, (sequence, labels or label, *([mask] if mask else [])))
-    found = 0
+    counts = report or ReadReport()
     for number, cells, split in rows:
         where = f"{path}, line {number}"
         symbols = tuple(cells[0].split()) if " " in cells[0] else tuple(cells[0])
         if not symbols or not cells[1]:
             raise DataError("a sequence without symbols or label", expected="both in every row", where=where)
         own = tuple(cells[1]) if labels else (cells[1],)
-        for name, count in (("labels", len(own) if labels else 0), ("mask", len(cells[2]) if mask else 0)):
-            if count not in (0, len(symbols)):
-                raise DataError(f"{name} of {count} for {len(symbols)} symbols", expected="one a symbol", where=where)
+        for name, column in (*([("labels", 1)] if labels else []), *([("mask", 2)] if mask else [])):
+            if len(cells[column]) != len(symbols):
+                raise DataError(f"{name} of {len(cells[column])} for {len(symbols)} symbols", expected="one a symbol",
+                                where=where)  # fmt: skip
         if mask:
             kept = [place for place, digit in enumerate(cells[2]) if digit != "0"]
             symbols = tuple(symbols[place] for place in kept)
             own = tuple(own[place] for place in kept) if labels else own
         if symbols:
-            found += 1
+            counts.rows += 1
             yield SymbolSequence(symbols, own, split)
-    if not found:
+        else:
+            counts.missing += 1
+    if not counts.rows:
         raise DataError(f"no sequence in {path.name!r}", expected="at least one", where=str(path))
 
 
