@@ -44,6 +44,10 @@ def test_forms_of_the_file(tmp_path: Path) -> None:
     assert read("b.tsv", "label\tnotes\nbach\t60_1 R_2 60_1 61_1\n", sequence="notes") == [
         SymbolSequence(("60_1", "R_2", "60_1", "61_1"), ("bach",))
     ]
+    # One note alone is a word too, where any other sequence has several.
+    assert [one.symbols for one in read("b.tsv", "label\tsequence\nx\t69_0.5\ny\t60_1 R_2\n")] == [
+        ("69_0.5",), ("60_1", "R_2")
+    ]  # fmt: skip
     table, report = "sequence\tss\tmask\nMKL\tCHH\t011\nAA\tCC\t00\n", ReadReport()
     assert read("c.tsv", table, labels="ss", mask="mask", report=report) == [SymbolSequence(("K", "L"), ("H", "H"))]
     assert (report.rows, report.missing) == (1, 1)
