@@ -73,7 +73,7 @@ def overlap(
     from interlingua.cli.vocab import named_tokenizer
     from interlingua.languages import canonical
     from interlingua.probe.overlap import LEAST, correlation, subword_overlap
-    from interlingua.scores import Score, append_scores, read_scores
+    from interlingua.scores import append_scores, read_scores
 
     if scores is not None and not (task and metric):
         raise typer.BadParameter("--scores needs --task and --metric")
@@ -92,10 +92,7 @@ def overlap(
     if entities:
         own = subword_overlap(opened, _entities(entities, pivot), source=pivot)
         measured["entity_jaccard"] = {one.lang: one.jaccard for one in own}
-        rows += [
-            Score(tokenizer, f"overlap.{pivot}", one.lang, "all", "entity_jaccard", one.jaccard, one.texts)
-            for one in own
-        ]
+        rows += [score for one in own for score in one.scores(tokenizer, pivot, {"jaccard": "entity_jaccard"})]
     links = {
         (name, way): correlation(values, by_lang)
         for name, by_lang in reached.items()
