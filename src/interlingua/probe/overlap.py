@@ -25,11 +25,11 @@ from interlingua.scores import Score
 from interlingua.vocab.report import unknown_and_byte_ids
 from interlingua.vocab.words import fast_tokenizer
 
-__all__ = ["LEAST", "Correlation", "Interval", "Overlap", "correlation", "subword_overlap"]
+__all__ = ["Correlation", "Interval", "Overlap", "correlation", "subword_overlap"]
 
 _BLOCK = 1024
 #: Languages for a correlation: two lie on a line whatever they are, four resampled ones are too often the same.
-LEAST = 5
+_LEAST = 5
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,9 @@ def correlation(
 
     common = sorted(set(one) & set(other))
     pairs_2N = np.array([[side[lang] for lang in common] for side in (one, other)], dtype=np.float64)
-    if len(common) < LEAST:
+    if len(common) < _LEAST:
         raise DataError(f"{len(common)} languages with both numbers: {', '.join(common) or 'none'}",
-                        expected=f"{LEAST} at least")  # fmt: skip
+                        expected=f"{_LEAST} at least")  # fmt: skip
     if not np.isfinite(pairs_2N).all():
         raise DataError("numbers that are not finite", expected="finite numbers")
     if (np.ptp(pairs_2N, axis=1) == 0).any():
