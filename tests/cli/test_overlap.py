@@ -39,13 +39,50 @@ def test_overlap(tiny_run: Path, scores: Path, tmp_path: Path) -> None:
     # The same word alone in both, of two in English: by hand from the words' own subwords.
     (row,) = [r for r in document["scores"] if r["metric"] == "entity_jaccard"]
     assert (row["language"], 0 < row["value"] < 1) == ("de", True)
-    # Six languages have scores, entities have one: too few, and said.
+    # Six languages have scores, entities have one: too few, and said, also where nobody reads JSON.
+    assert {(o["model"], o["measure"]) for o in document["left_out"]} == {
+        ("one", "entity_jaccard"), ("two", "entity_jaccard")
+    }  # fmt: skip
+    said = "one with Jaccard, entities: no correlation, 1 languages with both numbers: de; expected 5 at least"
+    assert said in run(*words, *entities, *of).stdout
     assert {c["model"] for c in document["correlations"]} == {"one", "two"}
     assert {c["correlation"]["n"] for c in document["correlations"]} == {6}
     result = run(*words, *of, "--model", "one", "--figure", tmp_path / "f.svg")
     assert "correlation over languages" in result.stdout
     assert ElementTree.parse(tmp_path / "f.svg").getroot().tag.endswith("svg")
     assert "correlation" not in run(*words).stdout
+
+
+def test_a_score_that_does_not_vary_loses_nothing(tiny_run: Path, tmp_path: Path) -> None:
+    # One model is as good everywhere and one knows two languages; the third's correlations are there all the same.
+    rows = [Score("flat", "topics", lang, "test", "accuracy", 0.5, 9) for lang in LANGUAGES]
+    rows += [Score("few", "topics", lang, "test", "accuracy", i / 9, 9) for i, lang in enumerate(LANGUAGES[:2])]
+    rows += [Score("good", "topics", lang, "test", "accuracy", i / 9, 9) for i, lang in enumerate(LANGUAGES)]
+    append_scores(tmp_path / "s.jsonl", rows)
+    of = ["--scores", tmp_path / "s.jsonl", "--task", "topics", "--metric", "accuracy"]
+    result = run("probe", "overlap", tiny_run, VERSES, "--limit", 20, *of, "--json")
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert [c["model"] for c in document["correlations"]] == ["good"] * 3
+    assert [o["why"].partition(";")[0] for o in document["left_out"]] == [
+        *["the same number for all 6 languages"] * 3, *["2 languages with both numbers: de, fr"] * 3
+    ]  # fmt: skip
+
+
+def test_scores_are_of_one_split(tiny_run: Path, scores: Path) -> None:
+    # Scores of another part of the data change nothing, and can be asked for.
+    words = ["probe", "overlap", tiny_run, VERSES, "--limit", 20, "--json"]
+    of = ["--scores", scores, "--task", "topics", "--metric", "accuracy", "--model", "one"]
+    before = json.loads(run(*words, *of).stdout)["correlations"]
+    append_scores(
+        scores,
+        [Score("one", "topics", lang, "dev", "accuracy", (i % 3) / 3, 9, 0) for i, lang in enumerate(LANGUAGES)],
+    )
+    assert json.loads(run(*words, *of).stdout)["correlations"] == before
+    assert json.loads(run(*words, *of, "--split", "dev").stdout)["correlations"] != before
+    result = run(*words, *of, "--split", "all")
+    assert result.exit_code == 1
+    assert "--split dev, test" in result.stderr
 
 
 def test_what_is_refused(tiny_run: Path, scores: Path, tmp_path: Path) -> None:

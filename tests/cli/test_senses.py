@@ -27,6 +27,16 @@ def test_senses(tiny_run: Path, tmp_path: Path) -> None:
     assert ElementTree.parse(tmp_path / "f.svg").getroot().tag.endswith("svg")
 
 
+def test_a_word_left_out_is_named(tiny_run: Path, tmp_path: Path) -> None:
+    rows = [("bank", "ab", 4), ("tree", "ab", 2)]
+    lines = [f"en\t{w}\t{senses[i % 2]}\tthe {w} number {i}\n" for w, senses, n in rows for i in range(n)]
+    (tmp_path / "s.tsv").write_text("lang\tword\tsense\ttext\n" + "".join(lines), encoding="utf-8")
+    result = run("probe", "senses", tiny_run, tmp_path / "s.tsv", "--layers", "0")
+    assert result.exit_code == 0, result.output
+    assert "en bank (a 2, b 2)" in result.stdout
+    assert "left out, as each of two senses needs two sentences: a 1, b 1 of 'tree'" in result.stderr
+
+
 def test_what_is_refused(tiny_run: Path, tmp_path: Path) -> None:
     (tmp_path / "long.tsv").write_text("a\ta bank\nb\tthe bank\n" * 31, encoding="utf-8")
     (tmp_path / "one.tsv").write_text("a\ta bank\na\tthe bank\n", encoding="utf-8")

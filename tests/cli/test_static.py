@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -38,12 +39,33 @@ def test_trained_static_vectors(tiny_run: Path, lexicon: Path, tmp_path: Path) -
     assert {row["n"] for row in document} == {4}
 
 
+def test_too_few_words_to_map(tiny_run: Path, lexicon: Path) -> None:
+    # The width asks more words than the text has: said before the encoder runs, and all else is there.
+    words = ["probe", "words", tiny_run, VERSES, "--lexicon", lexicon, "--limit", 20]
+    result = run(*words, "--static", "glove", "--static-width", 500, "--static-epochs", 1, "--json")
+    assert result.exit_code == 0, result.output
+    assert {row["model"].partition("+csls")[0] for row in json.loads(result.stdout)} == {
+        str(tiny_run), "glove", "glove+procrustes"
+    }  # fmt: skip
+    said = "glove+vecmap left out"
+    assert "at least 500 a side" in result.stderr.partition(said)[2].partition("\n")[0]
+    assert result.stderr.index(said) < result.stderr.index("encode")
+
+
+def test_what_cannot_be_trained_is_known_first(tiny_run: Path, lexicon: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gensim", None)
+    monkeypatch.setitem(sys.modules, "gensim.models", None)
+    result = run("probe", "words", tiny_run, VERSES, "--lexicon", lexicon, "--limit", 20, "--static", "cbow")
+    assert result.exit_code == 1
+    assert "gensim is not installed" in result.stderr
+    assert "encode" not in result.stderr
+
+
 def test_what_is_refused(tiny_run: Path, lexicon: Path) -> None:
     words = ["probe", "words", tiny_run, VERSES, "--lexicon", lexicon, "--limit", 20]
     for more, code, text in (
         (["--static", "fasttext"], 2, "expected cbow, skipgram, glove"),
         (["--static", "glove", "--static-width", 0], 2, "--static-width"),
-        (["--static", "glove", "--static-width", 500, "--static-epochs", 1], 1, "at least 500 a side"),
     ):
         result = run(*words, *more)
         assert result.exit_code == code, result.output

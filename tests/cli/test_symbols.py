@@ -31,6 +31,25 @@ def test_classes_and_tags(tiny_run: Path, tmp_path: Path) -> None:
     assert (one.words, one.tags) == (tuple(words[s] for s in "CAC"), ("C", "H", "C"))
 
 
+def test_sequences_without_a_symbol_are_counted(tiny_run: Path, tmp_path: Path) -> None:
+    table = tmp_path / "s.tsv"
+    table.write_text("label\tsequence\tmask\nN\tACC\t011\nN\tCA\t00\n", encoding="utf-8")
+    words = ["probe", "symbols", tiny_run, table, "--mask", "mask", "--out"]
+    assert "1 sequences left out: their mask leaves no symbol" in run(*words, tmp_path / "a").stdout
+    document = json.loads(run(*words, tmp_path / "b", "--json").stdout)
+    assert (document["parts"], document["masked"]) == ({"all": 1}, 1)
+
+
+@pytest.mark.parametrize("part", ["symbols", "a/b", "..", "two words"])
+def test_parts_that_are_no_names_of_files(part: str, tiny_run: Path, tmp_path: Path) -> None:
+    table = tmp_path / "s.tsv"
+    table.write_text(f"split\tlabel\tsequence\ntrain\tN\tAC\n{part}\tN\tCA\n", encoding="utf-8")
+    result = run("probe", "symbols", tiny_run, table, "--out", tmp_path / "new")
+    assert result.exit_code == 1
+    assert f"a part (split) called '{part}'" in result.stderr
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "text"), [(["--label", "kind"], "no column 'kind'"), (["--out", "there"], "is there already")]
 )

@@ -38,6 +38,8 @@ def test_overlap_equals_sets_of_tokens(
         assert one.tokens_in_source == pytest.approx(np.mean([t in set(tokens["en"]) for t in tokens[lang]]))
         rows = {row.metric: row.value for row in one.scores("m", "en")}
         assert rows == one.measures
+        (row,) = one.scores("m", "en", {"jaccard": "entity_jaccard"})
+        assert (row.task, row.metric, row.value) == ("overlap.en", "entity_jaccard", one.jaccard)
     assert found["de"].jaccard > found["ja"].jaccard
 
 

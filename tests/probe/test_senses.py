@@ -124,6 +124,23 @@ def test_too_little(encoder: Encoder, sentences: list[SenseExample], match: str)
         word_senses(encoder, sentences)
 
 
+def test_a_word_with_too_little_is_left_out(encoder: Encoder) -> None:
+    # One short of a sense is said before anything is encoded; one cut short by the longest text once it is known; what
+    # is left is the same as alone.
+    short = [example(s, f"the {w} of the city", "city") for s, w in zip("aab", ("son", "man", "child"), strict=True)]
+    behind = [example(s, "word " * n + "heaven", "heaven") for s, n in zip("aabb", (1, 1, 1, 200), strict=True)]
+    (alone,) = word_senses(encoder, SENTENCES)
+    told: list[Any] = []
+    (found,) = word_senses(encoder, [*SENTENCES, *behind, *short], progress=told.append, left_out=told.append)
+    assert (found.word, found.layers[-1].silhouette) == ("father", pytest.approx(alone.layers[-1].silhouette, abs=1e-5))
+    assert [one.partition(";")[0] for one in told if isinstance(one, str)] == [
+        "a 2, b 1 of 'city' in 'en'", "a 2, b 1 of 'heaven' in 'en'"
+    ]  # fmt: skip
+    assert sum(one for one in told if isinstance(one, int)) == len(SENTENCES) + len(behind) + len(short)
+    with pytest.raises(DataError, match=r"of 'city'.*and 1 more words alike"):
+        word_senses(encoder, [*short, *behind])
+
+
 def test_wrong_vectors_and_layers(encoder: Encoder) -> None:
     with pytest.raises(DataError, match="not finite"):
         sense_layer(np.full((4, 3), np.nan), ["a", "a", "b", "b"])

@@ -65,6 +65,31 @@ def test_glove_is_adagrad_on_its_objective() -> None:
     np.testing.assert_allclose(found, (w + c)[:, :-1], atol=1e-5)
 
 
+def test_blocks_stay_near_one_pair_a_step(sentences: list[list[str]]) -> None:
+    # The paper's program steps after every pair: so in float64, in an order of its own, from the same first vectors.
+    names = sorted({word for sentence in sentences[:60] for word in sentence})
+    matrix = cooccurrences(sentences[:60], names, window=3)
+    width, epochs, pairs = 6, 10, matrix.tocoo()
+    chance = torch.Generator().manual_seed(0)
+    w, c = (
+        (torch.rand(len(names), width + 1, generator=chance).double().numpy() - 0.5) / (width + 1) for _ in range(2)
+    )
+    w2, c2 = np.ones_like(w), np.ones_like(c)
+    one = np.ones(1)
+    for _ in range(epochs):
+        for n in np.random.default_rng(0).permutation(pairs.nnz):
+            i, j, x = pairs.coords[0][n], pairs.coords[1][n], pairs.data[n]
+            inner = w[i, :-1] @ c[j, :-1] + w[i, -1] + c[j, -1] - np.log(x)
+            share = min(1, (x / 100) ** 0.75) * inner
+            slopes = share * np.concatenate([c[j, :-1], one]), share * np.concatenate([w[i, :-1], one])
+            for side, square, row, slope in ((w, w2, i, slopes[0]), (c, c2, j, slopes[1])):
+                square[row] += slope**2
+                side[row] -= 0.05 * slope / np.sqrt(square[row])
+    wanted = (w + c)[:, :-1]
+    found = glove(matrix, width=width, epochs=epochs, seed=0)
+    assert np.linalg.norm(found - wanted) < 0.02 * np.linalg.norm(wanted)
+
+
 def test_words_of_one_kind_are_near() -> None:
     # Two kinds of words that never meet, whichever way: a word is nearer to its own kind.
     chance = np.random.default_rng(0)

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from interlingua.errors import DataError, VocabularyError
 from interlingua.probe.symbols import SymbolSequence, read_sequences, symbol_words
+from interlingua.text.lines import ReadReport
 
 
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram", "byte_bpe"])
@@ -43,8 +44,13 @@ def test_forms_of_the_file(tmp_path: Path) -> None:
     assert read("b.tsv", "label\tnotes\nbach\t60_1 R_2 60_1 61_1\n", sequence="notes") == [
         SymbolSequence(("60_1", "R_2", "60_1", "61_1"), ("bach",))
     ]
-    table = "sequence\tss\tmask\nMKL\tCHH\t011\nAA\tCC\t00\n"
-    assert read("c.tsv", table, labels="ss", mask="mask") == [SymbolSequence(("K", "L"), ("H", "H"))]
+    # One note alone is a word too, where any other sequence has several.
+    assert [one.symbols for one in read("b.tsv", "label\tsequence\nx\t69_0.5\ny\t60_1 R_2\n")] == [
+        ("69_0.5",), ("60_1", "R_2")
+    ]  # fmt: skip
+    table, report = "sequence\tss\tmask\nMKL\tCHH\t011\nAA\tCC\t00\n", ReadReport()
+    assert read("c.tsv", table, labels="ss", mask="mask", report=report) == [SymbolSequence(("K", "L"), ("H", "H"))]
+    assert (report.rows, report.missing) == (1, 1)
     assert read("c.tsv", table, label="ss", mask="mask") == [SymbolSequence(("K", "L"), ("CHH",))]
     assert read("d.fasta", ">one nucleus\nMK\nLA\n>two membrane\nGG\n") == [
         SymbolSequence(tuple("MKLA"), ("nucleus",)), SymbolSequence(("G", "G"), ("membrane",))
@@ -60,6 +66,7 @@ def test_forms_of_the_file(tmp_path: Path) -> None:
         ("a.tsv", "label\tsequence\n\tAC\n", {}, "without symbols or label"),
         ("a.tsv", "label\tsequence\nABC\tAC\n", {"labels": "label"}, "labels of 3 for 2 symbols"),
         ("a.tsv", "label\tsequence\tmask\nN\tAC\t1\n", {"mask": "mask"}, "mask of 1 for 2 symbols"),
+        ("a.tsv", "label\tsequence\tmask\nN\tAC\t\nN\tAC\t11\n", {"mask": "mask"}, "mask of 0 for 2 symbols"),
         ("a.tsv", "label\tsequence\tmask\nN\tAC\t00\n", {"mask": "mask"}, "no sequence"),
         ("a.tsv", "", {}, "empty file"),
         ("a.fa", "ACGT\n", {}, "line 'ACGT'"),

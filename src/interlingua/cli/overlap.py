@@ -50,6 +50,7 @@ def overlap(
     task: Annotated[str, typer.Option(help="Whose scores: the task.")] = "",
     metric: Annotated[str, typer.Option(help="Whose scores: the metric.")] = "",
     model: Annotated[str, typer.Option(help="Whose scores: the model; all by default.")] = "",
+    split: Annotated[str, typer.Option(help="Whose scores: the part of the data.")] = "test",
     measure: Annotated[
         str, typer.Option(metavar="NAME", help=f"What the figure has below: {', '.join(_NAMES)}.")
     ] = "jaccard",
@@ -71,9 +72,10 @@ def overlap(
     """
     from interlingua.cli.spoken import spoken_texts
     from interlingua.cli.vocab import named_tokenizer
+    from interlingua.errors import DataError
     from interlingua.languages import canonical
-    from interlingua.probe.overlap import LEAST, correlation, subword_overlap
-    from interlingua.scores import Score, append_scores, read_scores
+    from interlingua.probe.overlap import correlation, subword_overlap
+    from interlingua.scores import append_scores, read_scores
 
     if scores is not None and not (task and metric):
         raise typer.BadParameter("--scores needs --task and --metric")
@@ -82,7 +84,7 @@ def overlap(
     if measure not in _NAMES or (measure == "entity_jaccard" and not entities):
         raise typer.BadParameter(f"--measure {measure!r}: expected one of {', '.join(_NAMES)}, the last of --entities")
     pivot = canonical(source)
-    reached = _reached(read_scores(scores), task, metric, model, pivot, scores) if scores is not None else {}
+    reached = _reached(read_scores(scores), (task, metric, split), model, pivot, scores) if scores is not None else {}
     if figure is not None and len(reached) > 1:
         raise typer.BadParameter(f"--figure draws one model; choose with --model among {', '.join(reached)}")
     opened = named_tokenizer(tokenizer)
@@ -92,33 +94,43 @@ def overlap(
     if entities:
         own = subword_overlap(opened, _entities(entities, pivot), source=pivot)
         measured["entity_jaccard"] = {one.lang: one.jaccard for one in own}
-        rows += [
-            Score(tokenizer, f"overlap.{pivot}", one.lang, "all", "entity_jaccard", one.jaccard, one.texts)
-            for one in own
-        ]
-    links = {
-        (name, way): correlation(values, by_lang)
-        for name, by_lang in reached.items()
-        for way, values in measured.items()
-        # Entities may be there for a few languages only; all the others' correlations are said all the same.
-        if way != "entity_jaccard" or len(values.keys() & by_lang.keys()) >= LEAST
-    }
+        rows += [score for one in own for score in one.scores(tokenizer, pivot, {"jaccard": "entity_jaccard"})]
+    links: dict[tuple[str, str], Correlation] = {}
+    left_out: dict[tuple[str, str], str] = {}
+    for name, by_lang in reached.items():
+        for way, values in measured.items():
+            try:
+                links[name, way] = correlation(values, by_lang)
+            except DataError as error:
+                # Entities may be there for a few languages only, and a measure the same for all: the others stand.
+                left_out[name, way] = f"{error.found}; expected {error.expected}"
     if figure is not None:
         ((name, by_lang),) = reached.items()
         _draw(measured[measure], by_lang, (_NAMES[measure], f"{metric} of {name}"), figure)
     if out is not None:
         append_scores(out, rows)
-    correlations = [{"model": name, "measure": way, "correlation": link} for (name, way), link in links.items()]
-    return Answer({"scores": rows, "correlations": correlations}, _lines(measured, pivot, reached, links))
+    document = {
+        "scores": rows,
+        "correlations": [{"model": name, "measure": way, "correlation": link} for (name, way), link in links.items()],
+        "left_out": [{"model": name, "measure": way, "why": why} for (name, way), why in left_out.items()],
+    }
+    lines = _lines(measured, pivot, reached, links)
+    lines += [f"{name} with {_NAMES[way]}: no correlation, {why}" for (name, way), why in left_out.items()]
+    return Answer(document, lines)
 
 
 def _reached(
-    rows: Sequence[Score], task: str, metric: str, model: str, source: str, path: Path
+    rows: Sequence[Score], wanted: tuple[str, str, str], model: str, source: str, path: Path
 ) -> dict[str, dict[str, float]]:
-    """Model -> language -> mean over seeds; the source, which overlaps with itself, is left out."""
+    """Model -> language -> mean over seeds of (task, metric, split); the source, which shares all, is left out."""
     from interlingua.errors import DataError
 
-    chosen = [row for row in rows if (row.task, row.metric) == (task, metric) and model in ("", row.model)]
+    task, metric, split = wanted
+    every_split = [row for row in rows if (row.task, row.metric) == (task, metric) and model in ("", row.model)]
+    chosen = [row for row in every_split if row.split == split]
+    if every_split and not chosen:
+        raise DataError(f"no score {metric!r} of task {task!r} and split {split!r}", where=str(path),
+                        expected="--split " + ", ".join(sorted({row.split for row in every_split})))  # fmt: skip
     if not chosen:
         there = sorted({f"{row.task} {row.metric} of {row.model}" for row in rows})
         raise DataError(f"no score {metric!r} of task {task!r}" + (f" and model {model!r}" if model else ""),

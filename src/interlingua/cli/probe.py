@@ -340,7 +340,7 @@ def words(
     """
     from interlingua.cli.progress import Stages
     from interlingua.cli.spoken import spoken_texts
-    from interlingua.cli.static import check_static, draw_words, trained_static
+    from interlingua.cli.static import check_static, draw_words, train_static, translate_static
     from interlingua.cli.tables import number, table
     from interlingua.languages import canonical
     from interlingua.models.encoder import load
@@ -362,9 +362,14 @@ def words(
     scorings, chosen = [name for name in scoring.split(",") if name], layer_list(layers)
     counts = Counter(lang for lang, _ in spoken_texts(file, languages=tags, limit=limit))
     total = sum(counts.values())
+    encoder = load(model)
+    numbers = layer_numbers(encoder, chosen)
+    # Before the encoder runs: what is wrong with them is then known while nothing can be lost.
+    trained = train_static(
+        ways, spoken_texts(file, languages=tags, limit=limit), tags, width=static_width, epochs=static_epochs
+    ) if ways else []  # fmt: skip
     with Stages({"encode": 1.0}) as stages:
         encoded = stages.counter("encode", total)
-        encoder = load(model)
         texts = spoken_texts(file, languages=tags, limit=limit)
         # Sets come in another order each time; sorted words keep sums the same.
         vectors = word_vectors(
@@ -378,7 +383,6 @@ def words(
             met = vectors[lang]
             stages.say(f"{lang}: {counts[lang]:,} texts, {len(met.words):,} of {len(wanted[lang]):,} words,"
                        f" {met.missing} occurrences cut off")  # fmt: skip
-    numbers = layer_numbers(encoder, chosen)
     sides = [vectors[lang] for lang in tags]
     found = translate_words(
         sides[0], sides[1], entries, model=model, layers=numbers, scorings=scorings, every_part=every_part
@@ -387,10 +391,7 @@ def words(
         plain = [_static(path, side) for path, side in zip((static_source, static_target), sides, strict=True)]
         for align in (False, True):
             found += translate_words(plain[0], plain[1], entries, model="static", scorings=scorings, align=align)
-    if ways:
-        texts = spoken_texts(file, languages=tags, limit=limit)
-        found += trained_static(ways, texts, vectors, entries, scorings=scorings, every_part=every_part,
-                                width=static_width, epochs=static_epochs)  # fmt: skip
+    found += translate_static(trained, vectors, entries, scorings=scorings, every_part=every_part)
     if figure is not None:
         draw_words(found, tags, figure)
     scores = [score for one in found for score in one.scores(*tags)]

@@ -67,7 +67,10 @@ def senses(
     wanted = layer_list(layers)
     with Stages({"encode": 1.0}) as stages:
         encoded = stages.counter("encode", len(examples))
-        found = word_senses(load(model), examples, layers=wanted, progress=encoded)
+        found = word_senses(
+            load(model), examples, layers=wanted, progress=encoded,
+            left_out=lambda what: stages.say(f"left out, as each of two senses needs two sentences: {what}"),
+        )  # fmt: skip
         for one in found:
             stages.say(f"{one.lang} {one.word}: {len(one.senses)} sentences, {one.without} without the word,"
                        f" {one.cut} with it behind the longest text")  # fmt: skip

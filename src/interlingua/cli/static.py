@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from interlingua.probe.mapping import Mapped
     from interlingua.probe.words import WordTranslation, WordVectors
     from interlingua.text.lexicons import LexiconEntry
 
-__all__ = ["check_static", "draw_words", "trained_static"]
+__all__ = ["Trained", "check_static", "draw_words", "train_static", "translate_static"]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Static vectors of two languages.
+
+    Attributes:
+        way: how they were trained.
+        sides: of each language the words, most frequent first, and their vectors [V, D].
+        mapped: both in one space, None where that cannot be learned.
+    """
+
+    way: str
+    sides: tuple[tuple[list[str], NDArray[Any]], ...]
+    mapped: Mapped | None
 
 
 def check_static(static: str) -> list[str]:
@@ -30,70 +48,90 @@ def check_static(static: str) -> list[str]:
     return names
 
 
-def trained_static(
-    ways: Sequence[str],
-    texts: Iterable[tuple[str, str]],
+def train_static(
+    ways: Sequence[str], texts: Iterable[tuple[str, str]], tags: tuple[str, str], *, width: int, epochs: int
+) -> list[Trained]:
+    """Train static vectors, and map each two languages' onto each other without a lexicon.
+
+    Args:
+        ways: names of :data:`interlingua.probe.static.STATIC`.
+        texts: (language, text), those that the contextual vectors are read from.
+        tags: the languages, the source first.
+        width: of the vectors.
+        epochs: passes over the texts.
+    """
+    from interlingua.cli.progress import Stages
+    from interlingua.errors import DataError
+    from interlingua.probe.mapping import map_unsupervised
+    from interlingua.probe.static import plain_words, static_vectors
+
+    sentences: dict[str, list[list[str]]] = {lang: [] for lang in tags}
+    for lang, text in texts:
+        sentences[lang].append(plain_words(text, lang))
+    found = []
+    with Stages() as stages:
+        for way in ways:
+            sides = tuple(static_vectors(way, own, width=width, epochs=epochs) for own in sentences.values())
+            told = f"{way}: vectors of {' and '.join(f'{len(names):,}' for names, _ in sides)} words"
+            mapped = None
+            try:
+                mapped = map_unsupervised(sides[0][1], sides[1][1])
+            except DataError as error:
+                # A map asks more of the vectors than the other arms, which stand without it.
+                stages.say(f"{told}; {way}+vecmap left out: {error.found}, expected {error.expected}")
+            else:
+                stages.say(f"{told}; mapped without a lexicon in {mapped.iterations} iterations,"
+                           f" to a mean cosine of {mapped.agreement:.3f}")  # fmt: skip
+            found.append(Trained(way, sides, mapped))
+    return found
+
+
+def translate_static(
+    trained: Iterable[Trained],
     contextual: Mapping[str, WordVectors],
     entries: Sequence[LexiconEntry],
     *,
     scorings: Sequence[str],
     every_part: bool,
-    width: int,
-    epochs: int,
 ) -> list[WordTranslation]:
-    """Train static vectors, and translate the words that have contextual ones by them.
+    """Translate the words that have contextual vectors by static ones.
 
     As they are; turned by Procrustes on the lexicon's part ``train``, where it has one that is not asked; and mapped
     without the lexicon.
 
     Args:
-        ways: names of :data:`interlingua.probe.static.STATIC`.
-        texts: (language, text), those that the contextual vectors were read from.
+        trained: static vectors.
         contextual: language -> vectors; the source first.
         entries: the lexicon.
         scorings: ``cosine``, ``csls``.
         every_part: ask the words of all parts.
-        width: of the vectors.
-        epochs: passes over the texts.
     """
     import numpy as np
 
-    from interlingua.cli.progress import Stages
-    from interlingua.probe.mapping import map_unsupervised
-    from interlingua.probe.static import plain_words, static_vectors
     from interlingua.probe.words import WordVectors, translate_words
 
-    sentences: dict[str, list[list[str]]] = {lang: [] for lang in contextual}
-    for lang, text in texts:
-        sentences[lang].append(plain_words(text, lang))
     taught = not every_part and any(entry.part == "train" for entry in entries)
     found = []
-    with Stages() as stages:
-        for way in ways:
-            trained = [static_vectors(way, own, width=width, epochs=epochs) for own in sentences.values()]
-            mapped = map_unsupervised(trained[0][1], trained[1][1])
-            sizes = " and ".join(f"{len(names):,}" for names, _ in trained)
-            stages.say(f"{way}: vectors of {sizes} words; mapped without a lexicon in {mapped.iterations} iterations,"
-                       f" to a mean cosine of {mapped.agreement:.3f}")  # fmt: skip
-            plain, together = [], []
-            for (names, vectors_VD), mapped_VD, like in zip(
-                trained, (mapped.source, mapped.target), contextual.values(), strict=True
-            ):
-                # Words with a contextual vector only, so that both are asked the same.
-                asked = set(like.words)
-                kept = [i for i, name in enumerate(names) if name in asked]
-                counts = np.ones(len(kept), dtype=np.int64)
-                side = WordVectors(tuple(names[i] for i in kept), counts, vectors_VD[None, kept])
-                plain.append(side)
+    for one in trained:
+        plain, together = [], []
+        spaces = (one.mapped.source, one.mapped.target) if one.mapped else (None, None)
+        for (names, vectors_VD), mapped_VD, like in zip(one.sides, spaces, contextual.values(), strict=True):
+            # Words with a contextual vector only, so that both are asked the same.
+            asked = set(like.words)
+            kept = [i for i, name in enumerate(names) if name in asked]
+            counts = np.ones(len(kept), dtype=np.int64)
+            side = WordVectors(tuple(names[i] for i in kept), counts, vectors_VD[None, kept])
+            plain.append(side)
+            if mapped_VD is not None:
                 together.append(replace(side, vectors=mapped_VD[None, kept]))
-            for model, (source, target), align in (
-                (way, plain, False),
-                *([(way, plain, True)] if taught else []),
-                (f"{way}+vecmap", together, False),
-            ):
-                found += translate_words(
-                    source, target, entries, model=model, scorings=scorings, every_part=every_part, align=align
-                )
+        for model, sides, align in (
+            (one.way, plain, False),
+            *([(one.way, plain, True)] if taught else []),
+            *([(f"{one.way}+vecmap", together, False)] if together else []),
+        ):
+            found += translate_words(
+                sides[0], sides[1], entries, model=model, scorings=scorings, every_part=every_part, align=align
+            )
     return found
 
 

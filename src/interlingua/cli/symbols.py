@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,8 @@ import typer
 from interlingua.cli.console import JSON, Answer, Debug, Verb
 
 __all__ = ["add_to"]
+
+_MAPPING = "symbols"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,13 +51,20 @@ def symbols(
     """
     from interlingua.cli.tables import table
     from interlingua.cli.vocab import named_tokenizer
-    from interlingua.errors import RunError
+    from interlingua.errors import DataError, RunError
     from interlingua.probe.symbols import read_sequences, symbol_words
     from interlingua.run import atomic_folder
+    from interlingua.text.lines import ReadReport
 
     if out.exists():
         raise RunError(f"{str(out)!r} is there already", expected="a new folder", where="--out")
-    found = list(read_sequences(file, sequence=sequence, label=label, labels=labels, mask=mask))
+    report = ReadReport()
+    found = list(read_sequences(file, sequence=sequence, label=label, labels=labels, mask=mask, report=report))
+    # A part becomes a file's name, beside the mapping's.
+    if unfit := sorted({one.split for one in found if not re.fullmatch(r"[\w-]*", one.split) or one.split == _MAPPING}):
+        raise DataError(f"a part (split) called {', '.join(map(repr, unfit))}", where=str(file),
+                        expected=f"a plain word (letters, digits, _ and -), and not {_MAPPING!r}, the mapping's name",
+                        next_step="rename it in the column 'split'")  # fmt: skip
     words = symbol_words(named_tokenizer(tokenizer), (symbol for one in found for symbol in one.symbols), seed=seed)
     parts: dict[str, list[str]] = {}
     for one in found:
@@ -69,13 +79,15 @@ def symbols(
         for part, rows in parts.items():
             (folder / f"{part}.tsv").write_text("".join(rows), encoding="utf-8")
         mapping = "".join(f"{symbol}\t{word}\n" for symbol, word in words.items())
-        (folder / "symbols.tsv").write_text(mapping, encoding="utf-8")
+        (folder / f"{_MAPPING}.tsv").write_text(mapping, encoding="utf-8")
     counts = {part: len(rows) - 1 for part, rows in parts.items()}
-    document = {"folder": out, "task": "tag" if labels else "classify", "parts": counts, "words": words}
+    document = {"folder": out, "task": "tag" if labels else "classify", "parts": counts, "masked": report.missing,
+                "words": words}  # fmt: skip
     common = Counter(symbol for one in found for symbol in one.symbols).most_common(8)
     return Answer(
         document,
-        [f"{out}: {', '.join(f'{part}.tsv {count:,}' for part, count in counts.items())} sequences of"
+        [*([f"{report.missing:,} sequences left out: their mask leaves no symbol"] if mask else []),
+         f"{out}: {', '.join(f'{part}.tsv {count:,}' for part, count in counts.items())} sequences of"
          f" {len(words)} symbols, for task.type={document['task']}; the most frequent:",
          table(["symbol", "times", "word"], [(symbol, f"{times:,}", words[symbol]) for symbol, times in common])],
     )  # fmt: skip

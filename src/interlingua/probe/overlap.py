@@ -25,7 +25,7 @@ from interlingua.scores import Score
 from interlingua.vocab.report import unknown_and_byte_ids
 from interlingua.vocab.words import fast_tokenizer
 
-__all__ = ["LEAST", "Correlation", "Interval", "Overlap", "correlation", "subword_overlap"]
+__all__ = ["Correlation", "Interval", "Overlap", "correlation", "subword_overlap"]
 
 _BLOCK = 1024
 #: Languages for a correlation: two lie on a line whatever they are, four resampled ones are too often the same.
@@ -61,11 +61,18 @@ class Overlap:
             "tokens_in_source": self.tokens_in_source,
         }
 
-    def scores(self, model: str, source: str, task: str = "overlap") -> list[Score]:
-        """Rows ``overlap.SOURCE``."""
+    def scores(self, model: str, source: str, metrics: Mapping[str, str] | None = None) -> list[Score]:
+        """Rows ``overlap.SOURCE``.
+
+        Args:
+            model: whose tokenizer it is.
+            source: canonical tag.
+            metrics: measures and what they are called in the rows; all by their own names if None.
+        """
+        names = metrics or {name: name for name in self.measures}
         return [
-            Score(model, f"{task}.{source}", self.lang, "all", name, value, self.texts)
-            for name, value in self.measures.items()
+            Score(model, f"overlap.{source}", self.lang, "all", metric, self.measures[name], self.texts)
+            for name, metric in names.items()
         ]
 
 

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SenseLayer", "WordSenses", "parted", "sense_layer", "word_senses"]
 
+_Placed = tuple[SenseExample, tuple[int, int]]
+"""A sentence and where the word stands in it."""
+
 # Equal vectors have cosines that differ in float32's last digits; what is nearer than this is the same place.
 _SAME = 1e-5
 
@@ -163,8 +166,11 @@ def word_senses(
     layers: Sequence[int] | None = None,
     batch_tokens: int = 2048,
     progress: Callable[[int], Any] | None = None,
+    left_out: Callable[[str], Any] | None = None,
 ) -> list[WordSenses]:
     """Measure how well each word's senses part, all layers from one pass.
+
+    A word without two senses of two occurrences each is left out, before anything is encoded where its sentences tell.
 
     Args:
         encoder: any encoder.
@@ -172,9 +178,10 @@ def word_senses(
         layers: layer numbers; all if None.
         batch_tokens: tokens a forward pass.
         progress: called with the number of sentences done since the last call.
+        left_out: called with what there is of a word that is left out.
 
     Returns:
-        One a word and language, in the order in which they come first.
+        One a word and language that is not left out, in the order in which they come first.
 
     Raises:
         DataError: no word with two senses of two occurrences each is left, or states that are not finite.
@@ -186,41 +193,63 @@ def word_senses(
     groups: dict[tuple[str, str], dict[str, list[SenseExample]]] = {}
     for one in examples:
         groups.setdefault((one.lang, one.word), {}).setdefault(one.sense, []).append(one)
-    found = []
+    lacking: list[str] = []
+
+    def enough(word: str, lang: str, senses: Sequence[str], without: int, cut: int) -> bool:
+        if lack := _lack(word, lang, senses, without, cut):
+            lacking.append(lack)
+            if left_out:
+                left_out(lack)
+        return not lack
+
+    usable: dict[tuple[str, str], tuple[list[_Placed], int]] = {}
     for (lang, word), senses in groups.items():
         ordered = [one for own in senses.values() for one in own]
         spans = [occurrence(one.text, word, lang) for one in ordered]
         placed = [(one, span) for one, span in zip(ordered, spans, strict=True) if span is not None]
         without = len(ordered) - len(placed)
-        _check(word, lang, [one.sense for one, _ in placed], without, 0)
+        fit = enough(word, lang, [one.sense for one, _ in placed], without, 0)
+        if fit:
+            usable[lang, word] = placed, without
+        if progress and (passed_over := without if fit else len(ordered)):
+            progress(passed_over)
+    found = []
+    for (lang, word), (placed, without) in usable.items():
         states_LND, kept = _states(encoder, placed, numbers, batch_tokens, progress)
+        cut = len(placed) - len(kept)
         placed = [placed[i] for i in kept]
         names = [one.sense for one, _ in placed]
-        _check(word, lang, names, without, len(ordered) - without - len(kept))
+        # Only the tokenizer knows what lies behind the longest text.
+        if not enough(word, lang, names, without, cut):
+            continue
         static_ND = _table_vectors(encoder, [one.text[first:last] for one, (first, last) in placed])
         measured = [sense_layer(static_ND, names)]
         measured += [sense_layer(own, names, layer=n) for n, own in zip(numbers, states_LND, strict=True)]
         found.append(
-            WordSenses(lang, word, tuple(names), tuple(one.text for one, _ in placed), tuple(measured), without,
-                       len(ordered) - without - len(kept))
-        )  # fmt: skip
-    return found
-
-
-def _check(word: str, lang: str, senses: Sequence[str], without: int, cut: int) -> None:
-    counts = Counter(senses)
-    if len(counts) < 2 or min(counts.values()) < 2:
-        there = ", ".join(f"{name} {count}" for name, count in counts.items()) or "no occurrence"
+            WordSenses(lang, word, tuple(names), tuple(one.text for one, _ in placed), tuple(measured), without, cut)
+        )
+    if not found:
+        more = f"; and {len(lacking) - 1} more words alike" if len(lacking) > 1 else ""
         raise DataError(
-            f"{there} of {word!r} in {lang!r}; {without} sentences lack it, {cut} have it behind the longest text",
+            (lacking[0] if lacking else "no sentence") + more,
             expected="two senses or more, with two sentences or more each, in which the word stands as it is given",
             next_step="give more sentences; other forms of a word are words of their own",
         )
+    return found
+
+
+def _lack(word: str, lang: str, senses: Sequence[str], without: int, cut: int) -> str:
+    """What there is of a word that is too little; nothing if it is enough."""
+    counts = Counter(senses)
+    if len(counts) >= 2 and min(counts.values()) >= 2:
+        return ""
+    there = ", ".join(f"{name} {count}" for name, count in counts.items()) or "no occurrence"
+    return f"{there} of {word!r} in {lang!r}; {without} sentences lack it, {cut} have it behind the longest text"
 
 
 def _states(
     encoder: Encoder,
-    placed: Sequence[tuple[SenseExample, tuple[int, int]]],
+    placed: Sequence[_Placed],
     numbers: Sequence[int],
     batch_tokens: int,
     progress: Callable[[int], Any] | None,

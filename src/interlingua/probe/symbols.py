@@ -2,8 +2,9 @@
 
 In: DNA, proteins, notes: sequences of symbols with a label, or with a label a symbol. Out: texts in which each symbol
 is a word of the vocabulary, drawn at random, one token long. Decision: the mapping is to words that the tokenizer gives
-back as one token each, so that the result is plain labelled text that any tool reads. Price: a vocabulary without
-whole words (bytes, characters) has none to give.
+back as one token each, so that the result is plain labelled text that any tool reads; and whether symbols are
+characters or words is decided once a file, since a sequence of one note looks like a word of letters. Price: a
+vocabulary without whole words (bytes, characters) has none to give, and a file is read twice.
 
 Source: Kao and Lee 2021 (arXiv 2103.07162).
 """
@@ -85,15 +86,18 @@ def read_sequences(
     label: str = "label",
     labels: str | None = None,
     mask: str | None = None,
+    report: ReadReport | None = None,
 ) -> Iterator[SymbolSequence]:
     """Stream the sequences of a table or of a FASTA file.
 
     Args:
         path: ``.tsv`` with a header, or FASTA (``>name label``, then the sequence); also ``.gz`` or ``.zst``.
-        sequence: column of the sequence: symbols parted by spaces, or else its characters.
+        sequence: column of the sequence: symbols parted by spaces if any sequence of the file has one, or else its
+            characters.
         label: column of the label of a whole sequence.
         labels: column of labels that are a character a symbol, instead.
         mask: column of digits, one a symbol; symbols with a 0 are left out.
+        report: counts what was read; ``missing`` are sequences of which the mask leaves no symbol.
 
     Raises:
         DataError: missing, empty or damaged file, a column that is not there, a sequence without symbols or label, or
@@ -101,36 +105,42 @@ def read_sequences(
     """
     path = Path(path)
     check_file(path)
-    if file_kind(path) in _FASTA:
-        if labels or mask:
-            raise DataError("labels or a mask of symbols with FASTA", expected="a table", where=str(path))
-        rows = _fasta(path)
-    else:
-        rows = _table(path, (sequence, labels or label, *([mask] if mask else [])))
-    found = 0
-    for number, cells, split in rows:
+    if file_kind(path) in _FASTA and (labels or mask):
+        raise DataError("labels or a mask of symbols with FASTA", expected="a table", where=str(path))
+
+    def rows(report: ReadReport) -> Iterator[_Row]:
+        if file_kind(path) in _FASTA:
+            return _fasta(path, report)
+        return _table(path, (sequence, labels or label, *([mask] if mask else [])), report)
+
+    apart = any(" " in cells[0] for _, cells, _ in rows(ReadReport()))
+    counts = report or ReadReport()
+    for number, cells, split in rows(counts):
         where = f"{path}, line {number}"
-        symbols = tuple(cells[0].split()) if " " in cells[0] else tuple(cells[0])
+        symbols = tuple(cells[0].split() if apart else cells[0])
         if not symbols or not cells[1]:
             raise DataError("a sequence without symbols or label", expected="both in every row", where=where)
         own = tuple(cells[1]) if labels else (cells[1],)
-        for name, count in (("labels", len(own) if labels else 0), ("mask", len(cells[2]) if mask else 0)):
-            if count not in (0, len(symbols)):
-                raise DataError(f"{name} of {count} for {len(symbols)} symbols", expected="one a symbol", where=where)
+        for name, column in (*([("labels", 1)] if labels else []), *([("mask", 2)] if mask else [])):
+            if len(cells[column]) != len(symbols):
+                raise DataError(f"{name} of {len(cells[column])} for {len(symbols)} symbols", expected="one a symbol",
+                                where=where)  # fmt: skip
         if mask:
             kept = [place for place, digit in enumerate(cells[2]) if digit != "0"]
             symbols = tuple(symbols[place] for place in kept)
             own = tuple(own[place] for place in kept) if labels else own
         if symbols:
-            found += 1
+            counts.rows += 1
             yield SymbolSequence(symbols, own, split)
-    if not found:
+        else:
+            counts.missing += 1
+    if not counts.rows:
         raise DataError(f"no sequence in {path.name!r}", expected="at least one", where=str(path))
 
 
-def _table(path: Path, columns: Sequence[str]) -> Iterator[_Row]:
+def _table(path: Path, columns: Sequence[str], report: ReadReport) -> Iterator[_Row]:
     header: list[str] = []
-    for number, cells in table_cells(path, ReadReport(), "raise"):
+    for number, cells in table_cells(path, report, "raise"):
         if not header:
             header = cells
             if absent := [name for name in columns if name not in header]:
@@ -141,9 +151,9 @@ def _table(path: Path, columns: Sequence[str]) -> Iterator[_Row]:
         yield number, [row[name].strip() for name in columns], row.get("split", "")
 
 
-def _fasta(path: Path) -> Iterator[_Row]:
+def _fasta(path: Path, report: ReadReport) -> Iterator[_Row]:
     begin, label, parts = 0, "", list[str]()
-    for number, line in numbered_lines(path, ReadReport()):
+    for number, line in numbered_lines(path, report):
         if line.startswith(">"):
             if begin:
                 yield begin, ["".join(parts), label], ""

@@ -81,8 +81,8 @@ def _claims() -> Iterator[Claim]:
         yield Claim(f"A projection learned from few pairs halves the error that centring leaves, layer {layer}",
                     "another 50 % of the error", _LIBOVICKY,
                     {f"{at} half the error": 1, f"{at} projected error": -1}, "errors", about=MASKED)  # fmt: skip
-        yield Claim(f"Removing the subspace of language means helps in layer {layer} (LSAR; published for masked LMs "
-                    "and sentence encoders)", "consistent gains in retrieval", "Xie et al. 2022",
+        yield Claim(f"Removing the subspace of language means helps in layer {layer} (LSAR; published for pretrained "
+                    "multilingual language models)", "consistent gains in retrieval", "Xie et al. 2022",
                     {f"{at} lsar": 1, at: -1}, "p1")  # fmt: skip
         yield Claim(f"Removing each language's first direction helps in layer {layer} (LIR; published for weakly "
                     "aligned models)", "almost 100 % more MAP on LAReQA for weakly aligned models", "Yang et al. 2021",

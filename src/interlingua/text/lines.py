@@ -38,7 +38,7 @@ class ReadReport:
     Attributes:
         rows: rows handed out.
         blank: rows skipped because they, or one side of a pair, hold nothing but white space.
-        missing: rows skipped because they lack one of the languages asked for (TMX only).
+        missing: rows skipped because they lack what was asked for: a language (TMX), links, symbols that a mask leaves.
         bad: rows that could not be read.
         examples: messages of the first few bad rows.
     """
