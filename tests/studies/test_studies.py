@@ -23,6 +23,7 @@ from interlingua.studies import STUDIES, Claim, Evidence, verdict, verdicts, wri
 from interlingua.studies.arms import Arm, Scale, run_arms
 from interlingua.studies.base import pooled_deviation, seed_values
 from interlingua.studies.objectives import ARMS, CLAIMS, SCALES
+from interlingua.studies.pages import claims_section
 
 TINY = ("train.threads=1", "model.hidden=32", "model.feed_forward=64")
 CLAIM = Claim("a beats b", "3 : 1", "somebody", {"a": 1, "b": -1}, "accuracy")
@@ -119,7 +120,10 @@ def test_claims_about_another_kind_of_model():
     values = {"a": dict.fromkeys(range(9), 1.0), "b": dict.fromkeys(range(9), 0.0)}
     claim = Claim(**{**vars(CLAIM), "about": "masked LM"})
     other = verdict(claim, Evidence(values, "accuracy", "languages", "sentence encoder"))
-    assert (other.ours, other.verdict) == (1.0, "not comparable")
+    assert (other.ours, other.verdict, other.here) == (1.0, "not comparable", "agrees")
+    (table,) = claims_section([other]).items
+    assert table.rows[0][-1] == "not comparable (agrees)"
+    assert verdict(claim, Evidence({"a": values["a"]}, "accuracy", "languages", "sentence encoder")).here is None
     assert verdict(claim, Evidence(values, "accuracy", "languages", "masked LM")).verdict == "agrees"
 
 

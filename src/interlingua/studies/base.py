@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -122,6 +122,15 @@ class Verdict:
     low: float
     high: float
     verdict: Literal["agrees", "differs", "open", "not comparable"]
+
+    @property
+    def here(self) -> Literal["agrees", "differs", "open"] | None:
+        """What the model that was measured says, of whatever kind it is; None where an arm is missing."""
+        if self.ours is None:
+            return None
+        # Not numbers compare as false: without noise to compare with, a claim stays open.
+        margin = self.claim.margin
+        return "agrees" if self.low > margin else "differs" if self.high < margin else "open"
 
 
 class Study(Protocol):
@@ -250,13 +259,10 @@ def verdict(claim: Claim, evidence: Evidence) -> Verdict:
         ours, low, high = _over_samples(claim, values)
     else:
         ours, low, high = _over_units(claim, values, draws=evidence.units == "draws")
-    if claim.about and claim.about != evidence.model:
-        return Verdict(claim, evidence, ours, low, high, "not comparable")
-    # Not numbers compare as false: without noise to compare with, a claim stays open.
-    word: Literal["agrees", "differs", "open"] = (
-        "agrees" if low > claim.margin else "differs" if high < claim.margin else "open"
-    )
-    return Verdict(claim, evidence, ours, low, high, word)
+    found = Verdict(claim, evidence, ours, low, high, "not comparable")
+    if (claim.about and claim.about != evidence.model) or found.here is None:
+        return found
+    return replace(found, verdict=found.here)
 
 
 def verdicts(study: Study, scores: Sequence[Score]) -> list[Verdict]:

@@ -35,6 +35,11 @@ def counted(found: Iterable[Verdict]) -> str:
     return ", ".join(f"{word} {count}" for word, count in counts.most_common())
 
 
+def _word(found: Verdict) -> str:
+    """The verdict, and what the measured model says where that is none."""
+    return found.verdict if found.here in (None, found.verdict) else f"{found.verdict} ({found.here})"
+
+
 def _ours(found: Verdict) -> str | None:
     if found.ours is None:
         return None
@@ -66,7 +71,10 @@ def _explained(found: Sequence[Verdict]) -> list[str]:
         )
         lines.append(f"Ours is the difference in {' or '.join(dict.fromkeys(whats))}, {span}")
     abouts = {one.claim.about for one in found} - {""}
-    lines += [f"Claims about a {about} are not comparable where the model is none." for about in sorted(abouts)]
+    lines += [
+        f"Claims about a {about} are not comparable where the model is none; what it says itself stands in brackets."
+        for about in sorted(abouts)
+    ]
     return lines
 
 
@@ -76,7 +84,7 @@ def claims_section(found: Sequence[Verdict]) -> Section:
     columns = ["claim", "published", "source", *(["difference in"] if several else []), "ours", "verdict"]
     rows: list[list[Cell]] = [
         [one.claim.text, one.claim.published, one.claim.source, *([one.evidence.what] if several else []), _ours(one),
-         one.verdict]
+         _word(one)]
         for one in found
     ]  # fmt: skip
     return Section("Published, and ours", _explained(found), [Table("Claims and verdicts", "", columns, rows)])
