@@ -8,18 +8,15 @@ from typing import Annotated
 import typer
 
 from interlingua.cli.console import JSON, Answer, Debug, Verb
-from interlingua.cli.probe import Layers, Out, layer_list
+from interlingua.cli.probe import Layers, Out, Texts, layer_list
 
 __all__ = ["add_to"]
 
-_Texts = Annotated[
-    str, typer.Argument(metavar="FILE", help="Texts: lang and text in columns or fields; or a column a language.")
-]
 _Lang = Annotated[str, typer.Option("--lang", metavar="TAG", help="The real language.")]
 
 
 def fake(
-    file: _Texts,
+    file: Texts,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where text, vocabulary and recipe are written.")],
     lang: _Lang = "en",
     size: Annotated[int, typer.Option(min=50, help="Tokens of the real language; the fake one has as many.")] = 2048,
@@ -36,7 +33,7 @@ def fake(
     All letters of the copy are others, its grammar and meaning the same; what becomes of the two is then measured.
 
     Example:
-    interlingua probe fake package:bible.tsv.zst --out runs/fake
+    interlingua probe fake package:bible.tsv.zst --out runs/english
     """
     from interlingua.cli.spoken import spoken_texts
     from interlingua.languages import canonical
@@ -71,7 +68,7 @@ def fake(
 
 def multilinguality(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or checkpoint of `pretrain` on `probe fake`.")],
-    file: _Texts,
+    file: Texts,
     lang: _Lang = "en",
     layers: Layers = "0,8",
     limit: Annotated[int, typer.Option(min=2, help="Sentences at most, the file's first.")] = 2000,

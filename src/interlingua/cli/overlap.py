@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from interlingua.cli.console import JSON, Answer, Debug, Verb
-from interlingua.cli.probe import Out
+from interlingua.cli.probe import Out, Texts, Vocabulary
 
 if TYPE_CHECKING:
     from interlingua.probe.overlap import Correlation
@@ -33,12 +33,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def overlap(
-    tokenizer: Annotated[
-        str, typer.Argument(metavar="TOKENIZER", help="Vocabulary folder, checkpoint, run, or a model's name.")
-    ],
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Texts: lang and text in columns or fields; or a column a language.")
-    ],
+    tokenizer: Vocabulary,
+    file: Texts,
     source: Annotated[str, typer.Option(metavar="TAG", help="Language the others are compared with.")] = "en",
     entities: Annotated[
         list[str] | None,

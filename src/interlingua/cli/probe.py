@@ -19,13 +19,19 @@ if TYPE_CHECKING:
     from interlingua.scores import Score
     from interlingua.text.alignments import AlignedPair
 
-__all__ = ["Layers", "Model", "Out", "app", "layer_list"]
+__all__ = ["Layers", "Model", "Out", "Texts", "Vocabulary", "app", "layer_list"]
 
 app = group("Look inside an encoder.")
 
 
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="Name, hub id, checkpoint or run folder; `interlingua doctor` lists.")
+]
+Texts = Annotated[
+    str, typer.Argument(metavar="FILE", help="Texts: lang and text in columns or fields; or a column a language.")
+]
+Vocabulary = Annotated[
+    str, typer.Argument(metavar="TOKENIZER", help="Vocabulary folder, checkpoint, run, or a model's name.")
 ]
 Layers = Annotated[
     str, typer.Option("--layers", metavar="N,...", help="Layers, 0 the embeddings, -1 the last; all by default.")
@@ -111,9 +117,7 @@ def layer_list(layers: str) -> list[int] | None:
 @app.command(cls=Verb)
 def geometry(
     model: Model,
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Texts: lang and text in columns or fields; or a column a language.")
-    ],
+    file: Texts,
     other: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Compare with this model instead, by CKA and Procrustes distance."),
@@ -299,9 +303,7 @@ def _link_lines(found: Sequence[LayerLinks], spoken: tuple[str, str], methods: S
 @app.command(cls=Verb)
 def words(
     model: Model,
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Texts: lang and text in columns or fields; or a column a language.")
-    ],
+    file: Texts,
     lexicon: Annotated[
         Path,
         typer.Option(metavar="FILE", help="A word and its translation a line; or a table with src and tgt."),

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from interlingua.cli.console import JSON, Answer, Debug, Verb
+from interlingua.cli.probe import Vocabulary
 
 __all__ = ["add_to"]
 
@@ -22,9 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def symbols(
-    tokenizer: Annotated[
-        str, typer.Argument(metavar="TOKENIZER", help="Vocabulary folder, checkpoint, run, or a model's name.")
-    ],
+    tokenizer: Vocabulary,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="Sequences: a .tsv with a header, or FASTA (>name label).")
     ],
