@@ -104,3 +104,18 @@ def test_what_is_refused(tiny_run: Path, scores: Path, tmp_path: Path) -> None:
         result = run("probe", "overlap", tiny_run, VERSES, "--limit", 5, *words)
         assert result.exit_code == code, (words, result.output)
         assert text in result.stderr, (words, result.stderr)
+
+
+def test_texts_are_of_the_part(tiny_run: Path, tmp_path: Path) -> None:
+    # English has other texts in its part train, which stand first; of the part test all are the same: overlap is whole.
+    rows = ["en\ttrain\tA king went up.", "en\ttest\tThe son of David", "de\ttest\tThe son of David"]
+    (tmp_path / "t.tsv").write_text("\n".join(["lang\tsplit\ttext", *rows]) + "\n", encoding="utf-8")
+    values = {}
+    for words in ((), ("--split", "train"), ("--split", "test", "--limit", 1)):
+        result = run("probe", "overlap", tiny_run, tmp_path / "t.tsv", *words, "--json")
+        if result.exit_code == 0:
+            found = {row["metric"]: row["value"] for row in json.loads(result.stdout)["scores"]}
+            values[words] = (found["jaccard"], found["tokens_in_source"])
+        else:
+            assert "text in en" in result.stderr
+    assert values == {(): (1.0, 1.0), ("--split", "test", "--limit", 1): (1.0, 1.0)}

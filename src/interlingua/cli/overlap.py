@@ -46,7 +46,9 @@ def overlap(
     task: Annotated[str, typer.Option(help="Whose scores: the task.")] = "",
     metric: Annotated[str, typer.Option(help="Whose scores: the metric.")] = "",
     model: Annotated[str, typer.Option(help="Whose scores: the model; all by default.")] = "",
-    split: Annotated[str, typer.Option(help="Whose scores: the part of the data.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="Part of the data: of the scores, and of texts in a table that has them.")
+    ] = "test",
     measure: Annotated[
         str, typer.Option(metavar="NAME", help=f"What the figure has below: {', '.join(_NAMES)}.")
     ] = "jaccard",
@@ -84,7 +86,7 @@ def overlap(
     if figure is not None and len(reached) > 1:
         raise typer.BadParameter(f"--figure draws one model; choose with --model among {', '.join(reached)}")
     opened = named_tokenizer(tokenizer)
-    found = subword_overlap(opened, spoken_texts(file, limit=limit), source=pivot)
+    found = subword_overlap(opened, spoken_texts(file, limit=limit, split=split), source=pivot)
     measured = {name: {one.lang: one.measures[name] for one in found} for name in found[0].measures}
     rows = [score for one in found for score in one.scores(tokenizer, pivot)]
     if entities:

@@ -19,7 +19,12 @@ __all__ = ["spoken_texts"]
 
 
 def spoken_texts(
-    file: str | Path, *, languages: Sequence[str] = (), limit: int = 0, report: ReadReport | None = None
+    file: str | Path,
+    *,
+    languages: Sequence[str] = (),
+    limit: int = 0,
+    split: str = "",
+    report: ReadReport | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Stream (canonical tag, text).
 
@@ -28,6 +33,7 @@ def spoken_texts(
             multi-parallel ``.tsv`` with ``id`` and a column a language.
         languages: only these; all if there are none.
         limit: texts a language at most; 0 for all.
+        split: of a table with a column ``split``, only the rows of this part; all if none is named.
         report: receives the counts.
 
     Raises:
@@ -42,7 +48,7 @@ def spoken_texts(
     wanted = {canonical(tag) for tag in languages}
     taken: Counter[str] = Counter()
     path = resolve(file)
-    for lang, text in _rows(path, report):
+    for lang, text in _rows(path, report, split):
         if lang == UNDETERMINED:
             raise DataError("text whose language nobody has named", expected="a column or field 'lang'",
                             where=str(path))  # fmt: skip
@@ -55,7 +61,8 @@ def spoken_texts(
                             where=str(path))  # fmt: skip
 
 
-def _rows(path: Path, report: ReadReport | None) -> Iterator[tuple[str, str]]:
+def _rows(path: Path, report: ReadReport | None, split: str) -> Iterator[tuple[str, str]]:
+    from interlingua.languages import canonical
     from interlingua.text.documents import read_documents, table_cells
     from interlingua.text.lines import ReadReport, check_file, file_kind
     from interlingua.text.pairs import read_parallel
@@ -66,6 +73,11 @@ def _rows(path: Path, report: ReadReport | None) -> Iterator[tuple[str, str]]:
         if "text" not in header:
             for row in read_parallel(path, report=report):
                 yield from row.texts.items()
+            return
+        if split and {"split", "lang"} <= set(header):
+            lang, text, part = (header.index(name) for name in ("lang", "text", "split"))
+            rows = (cells for number, cells in table_cells(path, report or ReadReport(), "raise") if number > 1)
+            yield from ((canonical(cells[lang]), cells[text]) for cells in rows if cells[part] == split)
             return
     for document in read_documents(path, report=report):
         yield document.lang, document.text
