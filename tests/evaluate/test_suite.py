@@ -254,6 +254,26 @@ def test_labels_that_were_never_taught(encoder: Path, data: Path, tmp_path: Path
     assert [(s.value, s.n) for s in scores if s.metric == "accuracy"] == [(pytest.approx(right), 3)]
 
 
+def test_what_is_wrong_with_the_last_entry_is_found_before_the_first_is_taught(
+    encoder: Path, data: Path, tmp_path: Path
+) -> None:
+    """A language that a table of many lacks, a file that is not there: of teaching, of tests, of retrieval."""
+    (tmp_path / "many.tsv").write_text("label\ta\tlang\nx\tone\ten\ny\ttwo\ten\n", encoding="utf-8")
+    good, pos, *_, found = recipe(encoder, data).model_dump(mode="json", exclude_defaults=True)["entries"]
+    test = [{"path": "nli.en.tsv", "lang": "en"}]
+    many = {"path": str(tmp_path / "many.tsv"), "languages": ["sw"]}
+    bad = [
+        ({"name": "last", "task": {"text": "a", "train": [many], "test": test}}, "no example in sw"),
+        (pos | {"task": pos["task"] | {"train": [{"path": "nowhere.tsv", "lang": "en"}]}}, "nowhere.tsv"),
+        (pos | {"task": pos["task"] | {"test": [{"path": "nowhere.tsv", "lang": "en"}]}}, "nowhere.tsv"),
+        (found | {"retrieve": found["retrieve"] | {"path": "nowhere.tsv"}}, "nowhere.tsv"),
+    ]
+    for place, (entry, message) in enumerate(bad):
+        with pytest.raises((DataError, LanguageError), match=message):
+            run_suite(recipe(encoder, data, entries=[good, entry]), tmp_path / str(place))
+        assert not (tmp_path / str(place) / "tuned").exists()
+
+
 def test_what_does_not_fit_is_refused(first: Path, encoder: Path, data: Path, tmp_path: Path) -> None:
     """Another encoder in the same folder; an entry or a language that is not there; a source without a file."""
     plan = recipe(encoder, data)

@@ -32,6 +32,7 @@ from interlingua.transfer.bottlenecks import check_languages, language_adapters
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
     from interlingua.tasks import Example
+    from interlingua.tasks.retrieve import SentenceSet
     from interlingua.transfer.tune import Tuned
 
 __all__ = ["SuiteResult", "run_suite", "teaching", "teaching_folder"]
@@ -113,10 +114,14 @@ def run_suite(
     scores: list[Score] = []
     selection: dict[str, str] = {}
     with open_run(out, recipe, execution=GROWS):
-        for entry in recipe.entries:
-            if entries and entry.name not in entries:
-                continue
-            found, how = _retrieve(entry, work) if entry.retrieve else _teach_and_score(entry, work)
+        chosen = [entry for entry in recipe.entries if not entries or entry.name in entries]
+        # All of them before the first is taught: what is wrong with the last should not be found after hours.
+        plans = {entry.name: _plan(entry, work) for entry in chosen if entry.task}
+        sets = {entry.name: _sets(entry, work) for entry in chosen if entry.retrieve}
+        for entry in chosen:
+            found, how = (
+                _teach_and_score(plans[entry.name], work) if entry.task else _retrieve(entry, sets[entry.name], work)
+            )
             scores += found
             selection[entry.name] = how
             append_scores(out / "scores.jsonl", found)
@@ -133,39 +138,71 @@ def _encoder(work: _Work) -> Encoder:
     return work.encoder
 
 
-def _teach_and_score(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
-    assert entry.task is not None
+@dataclass(frozen=True)
+class _Plan:
+    """An entry whose files were read.
+
+    Attributes:
+        entry: of the suite.
+        teacher: the entry whose models it uses, itself or another.
+        groups: test examples by language or pair of languages.
+        recipes: what is taught, by name of the source.
+    """
+
+    entry: SuiteEntry
+    teacher: SuiteEntry
+    groups: dict[str, list[Example]]
+    recipes: dict[str, FinetuneRecipe]
+
+
+def _plan(entry: SuiteEntry, work: _Work) -> _Plan:
+    """Read what an entry needs, and refuse what teaching or scoring would stumble over."""
     groups = _examples(entry, work)
-    scores: list[Score] = []
     teacher = next(e for e in work.recipe.entries if e.name == (entry.taught_by or entry.name))
+    recipes = teaching(teacher, work.recipe)
+    every = [example for rows in groups.values() for example in rows]
+    for source, recipe in recipes.items():
+        missing = _untaught(recipe, teaching_folder(work.out, teacher, source))
+        _check_examples(entry, recipe, every, work, missing=bool(missing))
+        if missing and recipe.tune.method == "madx":
+            check_languages(recipe.tune.language_adapters, recipe.tune.without_adapter, every)
+    return _Plan(entry, teacher, groups, recipes)
+
+
+def _untaught(recipe: FinetuneRecipe, folder: Path) -> list[int]:
+    """Seeds without a model."""
+    return [seed for seed in recipe.seeds if not (folder / f"seed-{seed}" / "interlingua.json").is_file()]
+
+
+def _teach_and_score(plan: _Plan, work: _Work) -> tuple[list[Score], str]:
+    scores: list[Score] = []
     how = ""
-    for source, recipe in teaching(teacher, work.recipe).items():
-        folder = teaching_folder(work.out, teacher, source)
-        _check_labels(entry, recipe, groups, work)
-        missing = [seed for seed in recipe.seeds if not (folder / f"seed-{seed}" / "interlingua.json").is_file()]
-        if missing:
-            if recipe.tune.method == "madx":
-                every = [example for rows in groups.values() for example in rows]
-                check_languages(recipe.tune.language_adapters, recipe.tune.without_adapter, every)
-            _teach(recipe, folder, work, f"{teacher.name}, {source}")
+    for source, recipe in plan.recipes.items():
+        folder = teaching_folder(work.out, plan.teacher, source)
+        if _untaught(recipe, folder):
+            _teach(recipe, folder, work, f"{plan.teacher.name}, {source}")
         else:
-            _check_taught(teacher, source, recipe, folder, work)
-        found, how = _score(entry, source, recipe, folder, groups, work)
+            _check_taught(plan.teacher, source, recipe, folder, work)
+        found, how = _score(plan.entry, source, recipe, folder, plan.groups, work)
         scores += found
     return scores, how
 
 
-def _check_labels(entry: SuiteEntry, recipe: FinetuneRecipe, groups: dict[str, list[Example]], work: _Work) -> None:
-    """Refuse test labels that are not taught before hours are spent on teaching; or say which they are."""
+def _check_examples(
+    entry: SuiteEntry, recipe: FinetuneRecipe, tests: list[Example], work: _Work, *, missing: bool
+) -> None:
+    """Read what is taught, if it is still to be; refuse test labels that are not among its, or say which they are."""
     from interlingua.transfer.finetune import build_task, read_examples
 
     assert entry.task is not None
-    if not any(example.labels for rows in groups.values() for example in rows):
+    labelled = any(example.labels for example in tests)
+    if not (missing or labelled):
         return
     taught = recipe.task.model_copy(update={"unseen_labels": entry.task.unseen_labels})
-    task = build_task(taught, read_examples(taught, taught.train))
-    for line in task.check_labels([example for rows in groups.values() for example in rows]):
-        work.say(f"{entry.name}: {line}")
+    train = read_examples(taught, taught.train)
+    if labelled:
+        for line in build_task(taught, train).check_labels(tests):
+            work.say(f"{entry.name}: {line}")
 
 
 def _check_taught(teacher: SuiteEntry, source: str, recipe: FinetuneRecipe, folder: Path, work: _Work) -> None:
@@ -354,17 +391,25 @@ def _open(folder: Path, entry: SuiteEntry, groups: dict[str, list[Example]], wor
     return replace(tuned, task=TASKS[tuned.task.kind](**settings))
 
 
-def _retrieve(entry: SuiteEntry, work: _Work) -> tuple[list[Score], str]:
-    """Retrieval with the encoder as it is."""
-    from interlingua.models.checkpoint import fingerprint
-    from interlingua.tasks.retrieve import RETRIEVAL, read_sentence_sets, retrieve_sentences, write_tatoeba
+def _sets(entry: SuiteEntry, work: _Work) -> list[SentenceSet]:
+    """The texts of an entry's retrieval, a set a language."""
+    from interlingua.tasks.retrieve import read_sentence_sets
 
     plan = entry.retrieve
     assert plan is not None
     sets = read_sentence_sets(
         work.recipe.root / plan.path, source=plan.source, languages=plan.languages, limit=plan.limit
     )
-    sets = [pairs for pairs in sets if not work.languages or pairs.language in work.languages]
+    return [pairs for pairs in sets if not work.languages or pairs.language in work.languages]
+
+
+def _retrieve(entry: SuiteEntry, sets: list[SentenceSet], work: _Work) -> tuple[list[Score], str]:
+    """Retrieval with the encoder as it is."""
+    from interlingua.models.checkpoint import fingerprint
+    from interlingua.tasks.retrieve import RETRIEVAL, retrieve_sentences, write_tatoeba
+
+    plan = entry.retrieve
+    assert plan is not None
     encoder = _encoder(work)
     own = fingerprint(encoder.model)
     scores: list[Score] = []
