@@ -56,6 +56,13 @@ def test_without_a_plan_a_stage_speaks_for_itself(clock: list[float]) -> None:
         clock[0] = 5
         stages.stage("score", 1, 4)
         assert stages.seconds_left() == pytest.approx(15)
+        # Another stage, of which nobody knew: how long the first took says nothing about it.
+        clock[0] = 100
+        stages.stage("b", 0, 10)
+        assert stages.seconds_left() is None
+        clock[0] = 107
+        stages.stage("b", 1, 10)
+        assert stages.seconds_left() == pytest.approx(63)
 
 
 def test_lines_where_there_is_no_terminal(clock: list[float], capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,6 +109,10 @@ class Stages:
             self._share[earlier] = 1.0
             if self._live is not None:
                 self._live.update(self._tasks[earlier], total=1, completed=1, left="")
+        if not self._plan:
+            # Stages that nobody foresaw say nothing about each other's length.
+            self._begin = None
+            self._share.clear()
         planned = list(self._plan)
         passed = planned[: planned.index(name)] if name in self._plan else []
         for found in [*(stage for stage in passed if stage not in self._share), *([name] if over else [])]:
