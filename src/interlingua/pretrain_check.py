@@ -108,6 +108,8 @@ def _check_network(model: ModelRecipe, train: TrainRecipe, learnt: Sequence[Obje
             where="train.row_length",
         )
     check_model(model, [common_head(learnt, model.family)])
+    if model.vectors is not None:
+        check_file(model.vectors)
 
 
 def _check_batch(model: ModelRecipe, train: TrainRecipe, learnt: Sequence[ObjectiveRecipe]) -> None:

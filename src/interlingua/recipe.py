@@ -201,6 +201,9 @@ class ModelRecipe(Recipe):
     """Dropout everywhere. 0 is free; any other value costs a small model a third of its speed on a CPU."""
     tie_embeddings: bool = True
     """Share one table between input tokens and the LM head's output; untied costs a second table."""
+    vectors: Path | None = None
+    """What token vectors begin with: a .npy file, floats [vocabulary, width of the token table], of `vocab vectors`
+    for example; rows of NaN keep their random numbers. Give train.embedding_lr a low rate if they are to last."""
     language_embeddings: bool = False
     """Mark languages: by token_type_ids (bert, xlm-roberta, albert, electra) or langs (xlm)."""
     sharing: Literal["none", "attention", "ffn", "all"] | None = None

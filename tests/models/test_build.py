@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from tests.fixtures_models import pack
@@ -142,3 +143,34 @@ def test_reinitialised_is_the_same_network_with_other_weights(hf_tokenizer):
     assert all((p == q).all() for p, q in zip(one.parameters(), two.parameters(), strict=True))
     assert (one.get_input_embeddings().weight != before["bert.embeddings.word_embeddings.weight"]).any()
     assert all((p == before[n]).all() for n, p in model.named_parameters())
+
+
+def test_a_network_begins_with_vectors_that_are_given(hf_tokenizer, tmp_path):
+    """Rows of the file are the token table's; rows of NaN, and all else, are those of the network without the file."""
+    shape = (len(hf_tokenizer), 32)
+    vectors = np.random.default_rng(0).normal(size=shape)
+    vectors[[3, 7]] = np.nan
+    np.save(tmp_path / "vectors.npy", vectors)
+    recipe = ModelRecipe(hidden=32, layers=1, positions=32)
+    plain = build_model(recipe, hf_tokenizer, ["en"], seed=3).state_dict()
+    given = recipe.model_copy(update={"vectors": tmp_path / "vectors.npy"})
+    found = build_model(given, hf_tokenizer, ["en"], seed=3).state_dict()
+    table = "bert.embeddings.word_embeddings.weight"
+    expected = np.where(np.isnan(vectors), plain[table].numpy(), vectors).astype(np.float32)
+    np.testing.assert_array_equal(found[table].numpy(), expected)
+    np.testing.assert_array_equal(found["cls.predictions.decoder.weight"].numpy(), expected)
+    for name, value in plain.items():
+        if name not in {table, "cls.predictions.decoder.weight"}:
+            assert torch.equal(value, found[name]), name
+    bad = [
+        (np.zeros((5, 32), dtype=np.float32), rf"shape \(5, 32\)(?s:.*)shape \({shape[0]}, 32\)"),
+        (np.zeros(shape, dtype=np.int64), "type int64"),
+        (np.where(np.arange(32) == 4, np.nan, np.zeros(shape)), "partly not finite"),
+    ]
+    for table, message in bad:
+        np.save(tmp_path / "vectors.npy", table)
+        with pytest.raises(RecipeError, match=message):
+            build_model(given, hf_tokenizer, ["en"], seed=3)
+    (tmp_path / "vectors.npy").write_text("no array")
+    with pytest.raises(RecipeError, match="cannot be opened"):
+        build_model(given, hf_tokenizer, ["en"], seed=3)

@@ -8,7 +8,7 @@ from scipy.linalg import sqrtm
 from scipy.stats import ortho_group
 
 from interlingua.errors import DataError, RecipeError
-from interlingua.probe.mapping import _dictionary, _even, _first_pairs, map_unsupervised
+from interlingua.probe.mapping import _dictionary, _first_pairs, centred_unit, map_unsupervised
 
 
 def spaces(noise: float, count: int = 300, width: int = 16) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -37,7 +37,7 @@ def test_a_turn_comes_back(noise: float) -> None:
     assert shares == sorted(shares)
     assert (len(shares), shares[0], shares[-1]) == (mapped.iterations, 0.1, 1.0)
     if noise == 0:  # nothing to weigh: one space is the other, turned
-        x, z = _even(x), _even(z)
+        x, z = centred_unit(x), centred_unit(z)
         left, _, right = np.linalg.svd(mapped.source.T @ mapped.target[gold])
         np.testing.assert_allclose(left @ right, np.eye(16), atol=1e-2)
 
@@ -55,7 +55,9 @@ def test_words_beyond_those_that_learn_are_mapped() -> None:
 
 def test_the_first_dictionary_by_its_formula() -> None:
     x, z, gold = spaces(0.02, count=60)
-    roots = [np.sort(np.real(sqrtm(side.astype(np.float64) @ side.T)), axis=1) for side in (_even(x), _even(z))]
+    roots = [
+        np.sort(np.real(sqrtm(side.astype(np.float64) @ side.T)), axis=1) for side in (centred_unit(x), centred_unit(z))
+    ]
     rows = []
     for root in roots:
         for centre in (0, 1):
@@ -65,7 +67,7 @@ def test_the_first_dictionary_by_its_formula() -> None:
     cosine = rows[0] @ rows[1].T
     nearest = -np.sort(-cosine, axis=0)[:10].mean(axis=0)
     back = -np.sort(-cosine, axis=1)[:, :10].mean(axis=1)
-    sources, targets = _first_pairs(_even(x), _even(z))
+    sources, targets = _first_pairs(centred_unit(x), centred_unit(z))
     assert (targets[:60] == (2 * cosine - nearest).argmax(axis=1)).mean() > 0.95
     assert (sources[60:] == (2 * cosine - back[:, None]).argmax(axis=0)).mean() > 0.95
     assert (targets[:60] == gold).mean() > 0.5
@@ -73,7 +75,7 @@ def test_the_first_dictionary_by_its_formula() -> None:
 
 def test_all_similarities_give_csls() -> None:
     x, z = (part[:50] for part in spaces(0.0)[:2])
-    x, z = _even(x), _even(z)
+    x, z = centred_unit(x), centred_unit(z)
     cosine = x.astype(np.float64) @ z.T.astype(np.float64)
     csls = (
         2 * cosine

@@ -1,4 +1,4 @@
-"""``interlingua vocab``: train a shared vocabulary, and say what a vocabulary does to each language."""
+"""``interlingua vocab``: train a shared vocabulary, say what it does to each language, and give its tokens vectors."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ __all__ = ["app", "named_tokenizer"]
 
 app = group("Train a shared vocabulary, or measure one on every language.")
 
+_Tokenizer = Annotated[
+    str, typer.Argument(metavar="TOKENIZER", help="Vocabulary folder, checkpoint, run, or a model's name.")
+]
 #: Names whose tokenizer is XLM-R's, which ships in the package.
 _XLMR = ("e5-small", "e5-base", "xlm-r")
 
@@ -79,9 +82,7 @@ def train(
 
 @app.command(cls=_Verb)
 def report(
-    tokenizer: Annotated[
-        str, typer.Argument(metavar="TOKENIZER", help="Vocabulary folder, checkpoint, run, or a model's name.")
-    ],
+    tokenizer: _Tokenizer,
     parallel: Annotated[
         str | None, typer.Option(metavar="FILE.tsv[.zst]", help="Multi-parallel text: id, then a column a language.")
     ] = None,
@@ -127,6 +128,73 @@ def report(
     ]  # fmt: skip
     columns = ["language", "tag", "texts", "fertility", "continued", "unknown", "bytes", "bits/char", "parity", ""]
     return Answer({"tokenizer": tokenizer, "rows": measured}, [table(columns, lines, left=2, spare=[2, 1])])
+
+
+@app.command(cls=_Verb)
+def vectors(
+    tokenizer: _Tokenizer,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Texts with lang and text, or id and a column a language.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where vectors.npy and neighbours.npy are written.")],
+    width: Annotated[int, typer.Option(min=1, help="Of the vectors: that of the token table, model.hidden.")] = 64,
+    languages: Annotated[
+        str, typer.Option(metavar="TAG,TAG", help="Only these; the first is whose space it is. None: all.")
+    ] = "",
+    how: Annotated[str, typer.Option(metavar="cbow|skipgram|glove", help="How vectors are learned.")] = "skipgram",
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the text.")] = 10,
+    window: Annotated[int, typer.Option(min=1, help="Tokens to either side that are context.")] = 5,
+    neighbours: Annotated[int, typer.Option(min=1, help="Tokens of other languages kept for each token.")] = 5,
+    limit: Annotated[int, typer.Option(min=0, help="Texts a language at most, the file's first; 0: all.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    as_json: JSON = False,
+    debug: Debug = False,
+) -> Answer:
+    """Learn vectors of all tokens from text, and bring the languages into one space without any translation.
+
+    A network may begin with them (model.vectors), or show a hidden token's neighbour in another language in its place
+    (objectives.0.knn, objectives.0.neighbours).
+
+    Example:
+    interlingua vocab vectors runs/english/vocab runs/english/text.tsv --out runs/english/tokens --epochs 2
+    """
+    import io
+
+    import numpy as np
+
+    from interlingua.cli.progress import Stages
+    from interlingua.cli.spoken import spoken_texts
+    from interlingua.languages import canonical
+    from interlingua.probe.tokens import token_vectors
+    from interlingua.run import atomic_write
+
+    wanted = [canonical(tag) for tag in languages.split(",") if tag.strip()]
+    texts = list(spoken_texts(file, languages=wanted, limit=limit))
+    # The first language leads: a stable sort puts its texts before the others'.
+    texts.sort(key=lambda one: wanted.index(one[0]) if wanted else 0)
+    with Stages() as stages:
+        found = token_vectors(
+            named_tokenizer(tokenizer), texts, width=width, how=how, window=window, epochs=epochs, seed=seed,
+            say=stages.say,
+        )  # fmt: skip
+    paths = {}
+    for name, table in (("vectors", found.vectors), ("neighbours", found.neighbours(neighbours))):
+        buffer = io.BytesIO()
+        np.save(buffer, table)
+        paths[name] = out / f"{name}.npy"
+        atomic_write(paths[name], buffer.getvalue())
+    document = {**paths, "languages": found.languages, "tokens": found.tokens, "agreement": found.agreement}
+    shared = int((found.occurs.sum(axis=1) > 1).sum())
+    return Answer(
+        document,
+        [
+            f"{int(found.occurs.any(axis=1).sum()):,} of {len(found.vectors):,} tokens have a vector,"
+            f" {shared:,} of them in several languages",
+            f"begin with them: model.vectors={paths['vectors']} train.embedding_lr=2e-4",
+            "show neighbours: objectives.0.knn=0.1 objectives.0.random=0"
+            f" objectives.0.neighbours={paths['neighbours']}",
+        ],
+    )
 
 
 def _texts(word: str, limit: int) -> tuple[str, list[str]]:

@@ -9,6 +9,7 @@ without either take no language embeddings, and say so when the recipe is checke
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -266,7 +267,7 @@ def build_model(
     """A freshly initialised network with a head, the same for the same seed.
 
     Raises:
-        RecipeError: see :func:`check_model`.
+        RecipeError: see :func:`check_model`, or first token vectors that are none for this network.
     """
     import torch
     import transformers
@@ -277,7 +278,35 @@ def build_model(
         torch.manual_seed(seed)
         model: PreTrainedModel = model_class(config)
     constrain(model)
+    if recipe.vectors is not None:
+        _begin_with(model, recipe.vectors)
     return model
+
+
+def _begin_with(model: PreTrainedModel, path: Path) -> None:
+    """Write the vectors of a file into the token table; where it has NaN, the table stays as it is."""
+    import torch
+
+    where = f"model.vectors = {str(path)!r}"
+    try:
+        vectors_VD = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise RecipeError(
+            f"{path.name!r} cannot be opened: {error}", expected="an array saved by np.save", where=where
+        ) from error
+    table: torch.Tensor = model.get_input_embeddings().weight
+    if vectors_VD.shape != tuple(table.shape) or vectors_VD.dtype.kind != "f":
+        raise RecipeError(
+            f"vectors of type {vectors_VD.dtype} and shape {vectors_VD.shape}",
+            expected=f"floats of shape {tuple(table.shape)}: a row for each token of the vocabulary in use",
+            where=where,
+            next_step="make them for this vocabulary and width (interlingua vocab vectors)",
+        )
+    given_V = ~np.isnan(vectors_VD).all(axis=1)
+    if not np.isfinite(vectors_VD[given_V]).all():
+        raise RecipeError("a vector that is partly not finite", expected="numbers, or NaN in a whole row", where=where)
+    with torch.no_grad():
+        table[torch.from_numpy(given_V)] = torch.from_numpy(np.asarray(vectors_VD[given_V])).to(table)
 
 
 def separate_languages(

@@ -15,6 +15,7 @@ from interlingua.probe.similarity import PairedSums, linear_cka, procrustes_dist
 from interlingua.probe.states import TextVectors, sentence_states, state_blocks, text_vectors
 from interlingua.probe.static import STATIC, static_vectors
 from interlingua.probe.symbols import SymbolSequence, read_sequences, symbol_words
+from interlingua.probe.tokens import TokenVectors, token_vectors
 from interlingua.probe.words import WordTranslation, WordVectors, translate_words, translation_ranks, word_vectors
 from interlingua.probe.wordstates import WordedText, WordStates, joined_words, segmented, word_state_blocks
 
@@ -38,6 +39,7 @@ __all__ = [
     "Side",
     "SymbolSequence",
     "TextVectors",
+    "TokenVectors",
     "WordSenses",
     "WordStates",
     "WordTranslation",
@@ -77,6 +79,7 @@ __all__ = [
     "subword_overlap",
     "symbol_words",
     "text_vectors",
+    "token_vectors",
     "translate_words",
     "translation_ranks",
     "transport_plan",

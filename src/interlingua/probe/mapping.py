@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from interlingua.errors import DataError, RecipeError
 from interlingua.probe.neighbours import unit
 
-__all__ = ["Mapped", "map_unsupervised"]
+__all__ = ["Mapped", "centred_unit", "map_unsupervised"]
 
 Vectors = NDArray[np.float32]
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -79,7 +79,7 @@ def map_unsupervised(
     if min(len(source_ND), len(target_MD)) < least:
         raise DataError(f"{len(source_ND)} and {len(target_MD)} words", expected=f"at least {least} a side, the width",
                         next_step="give more text, or make the vectors narrower")  # fmt: skip
-    source_ND, target_MD = _even(source_ND), _even(target_MD)
+    source_ND, target_MD = centred_unit(source_ND), centred_unit(target_MD)
     x_ND, z_MD = source_ND[:most], target_MD[:most]
     pairs = _first_pairs(source_ND[:first], target_MD[:first])
     chance, kept, best, since, iterations = np.random.default_rng(seed), _FIRST_KEPT, -np.inf, 0, 0
@@ -101,7 +101,7 @@ def map_unsupervised(
     return Mapped(*mapped, float(agreement), iterations)
 
 
-def _even(vectors_ND: NDArray[Any]) -> Vectors:
+def centred_unit(vectors_ND: NDArray[Any]) -> Vectors:
     """Length 1, mean 0, length 1 again."""
     unit_ND = unit(vectors_ND)
     return unit(unit_ND - unit_ND.mean(axis=0))
@@ -113,7 +113,7 @@ def _first_pairs(x_ND: Vectors, z_MD: Vectors) -> Pairs:
     spread = []
     for side_ND in (x_ND[:count], z_MD[:count]):
         left_ND, size_D, _ = np.linalg.svd(side_ND, full_matrices=False)
-        spread.append(_even(np.sort((left_ND * size_D) @ left_ND.T, axis=1)))
+        spread.append(centred_unit(np.sort((left_ND * size_D) @ left_ND.T, axis=1)))
     similarity_NM = spread[0] @ spread[1].T
     there_N = (similarity_NM - _popular(similarity_NM.T) / 2).argmax(axis=1)
     back_M = (similarity_NM.T - _popular(similarity_NM) / 2).argmax(axis=1)
