@@ -5,6 +5,7 @@ A study is run by name into a folder and resumed there; its page is made from th
 
 from interlingua.studies.alignment import AlignmentStudy
 from interlingua.studies.base import Claim, Evidence, Study, Verdict, verdict, verdicts
+from interlingua.studies.fake import FakeStudy
 from interlingua.studies.families import FamiliesStudy
 from interlingua.studies.objectives import ObjectivesStudy
 from interlingua.studies.overlap import OverlapStudy
@@ -23,7 +24,7 @@ __all__ = [
 STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
-        AlignmentStudy(), FamiliesStudy(), ObjectivesStudy(), OverlapStudy(), RetrievalStudy(), SensesStudy(),
-        ShiftStudy(), WordsStudy(),
+        AlignmentStudy(), FakeStudy(), FamiliesStudy(), ObjectivesStudy(), OverlapStudy(), RetrievalStudy(),
+        SensesStudy(), ShiftStudy(), WordsStudy(),
     )
 }  # fmt: skip
