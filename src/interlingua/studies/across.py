@@ -79,13 +79,13 @@ class AcrossRecipe(ProbeRecipe):
     """Of head and order; the intervals are over parts of the test sets."""
     pairs: Annotated[int, Field(ge=0)] = 6000
     """Inference: pairs that are taught, in Indonesian, evenly spread; 0: all."""
-    pairs_tested: Annotated[int, Field(ge=0)] = 300
+    pairs_tested: Annotated[int, Field(ge=0)] = 200
     """Pairs of each two languages that are tested; 0: all."""
     passes: Positive = 2
     """Over the pairs."""
-    questions: Annotated[int, Field(ge=0)] = 3000
+    questions: Annotated[int, Field(ge=0)] = 2000
     """Questions that are taught, in English, evenly spread; 0: all."""
-    questions_tested: Annotated[int, Field(ge=0)] = 80
+    questions_tested: Annotated[int, Field(ge=0)] = 40
     """Questions of each two languages that are tested; 0: all."""
     epochs: Positive = 1
     """Passes over the questions."""

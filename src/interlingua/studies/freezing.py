@@ -115,12 +115,14 @@ class FreezingRecipe(ProbeRecipe):
     """Of head and order."""
     tasks: tuple[Name, ...] = ("topics", "ner", "pos")
     """What is taught; inference in Indonesian, the others in English."""
-    taught: Annotated[int, Field(ge=0)] = 600
+    taught: Annotated[int, Field(ge=0)] = 500
     """Examples that are taught, evenly spread; 0: all."""
-    tested: Annotated[int, Field(ge=0)] = 60
+    tested: Annotated[int, Field(ge=0)] = 50
     """Examples a language that are tested; 0: all."""
-    epochs: Positive = 4
+    epochs: Positive = 3
     """Passes over what is taught."""
+    batch_size: Positive = 16
+    """Examples a step."""
     lr: Annotated[float, Field(gt=0)] = 1e-4
     """Of what is not frozen."""
     threads: Annotated[int, Field(ge=0)] = 0
@@ -155,7 +157,9 @@ class FreezingStudy:
     question: ClassVar = "How many of the lowest layers may be frozen before languages that are not taught lose?"
     scales: ClassVar = {
         "small": FreezingRecipe(),
-        "full": FreezingRecipe(model="mbert", tasks=("topics", "ner", "pos", "nli"), taught=0, tested=0, lr=5e-5),
+        "full": FreezingRecipe(
+            model="mbert", tasks=("topics", "ner", "pos", "nli"), taught=0, tested=0, batch_size=32, lr=5e-5
+        ),
     }
     claims: ClassVar = tuple(_claims())
 
@@ -242,7 +246,7 @@ def _suite(recipe: FreezingRecipe) -> SuiteRecipe:
             **own.settings,
         )
         for arm in _ARMS:
-            tune = TuneRecipe(epochs=recipe.epochs, lr=recipe.lr, threads=recipe.threads,
+            tune = TuneRecipe(epochs=recipe.epochs, batch_size=recipe.batch_size, lr=recipe.lr, threads=recipe.threads,
                               freeze="all" if arm == FEATURES else int(arm))  # fmt: skip
             entries.append(SuiteEntry(name=f"{name}.{arm}", task=task, tune=tune, limit=recipe.tested))
     return SuiteRecipe(name="freezing", model=recipe.model, root=recipe.root, seeds=recipe.seeds,

@@ -71,13 +71,13 @@ class QuestionsRecipe(ProbeRecipe):
     matrix: Path | None = None
     """Run folder of `interlingua evaluate --suite benchmarks/qa-matrix.yaml` whose scores are the first half; taught
     here if none is named."""
-    taught: Annotated[int, Field(ge=0)] = 2000
+    taught: Annotated[int, Field(ge=0)] = 1500
     """Questions a language in the first half, evenly spread over the file; 0: all."""
-    tested: Annotated[int, Field(ge=0)] = 300
+    tested: Annotated[int, Field(ge=0)] = 160
     """Questions a test set; 0: all."""
     epochs: Positive = 1
     """Passes over the questions of the first half."""
-    repeats: Positive = 4
+    repeats: Positive = 3
     """Passes over those of the second half."""
     frozen: Annotated[int, Field(ge=0)] = 4
     """Lowest layers that stay as they are."""
