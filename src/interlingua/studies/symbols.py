@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["SymbolsRecipe", "SymbolsStudy"]
 
 Part = Literal["none", "embeddings", "body", "all"]
+Name = Literal["splice", "composer", "protein"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class _Discipline:
         return "labels" in self.columns
 
 
-DISCIPLINES = {
+DISCIPLINES: dict[Name, _Discipline] = {
     "splice": _Discipline(
         "DNA, splice junctions",
         Source("xdisc/dna_splice.tsv.zst", "a table with split, label, sequence: primate splice junctions",
@@ -93,17 +94,15 @@ class SymbolsRecipe(ProbeRecipe):
     """Draws: of the words, of new weights, of the order."""
     arms: tuple[Part, ...] = ("none", "embeddings", "all")
     """Part of the network that is drawn anew."""
-    sequences: Annotated[int, Field(ge=0)] = 400
-    """DNA and notes: sequences that are taught, evenly spread; 0: all."""
-    proteins: Annotated[int, Field(ge=0)] = 60
-    """Proteins that are taught; 0: all."""
-    tested: Annotated[int, Field(ge=0)] = 0
+    taught: dict[Name, Annotated[int, Field(ge=0)]] = Field(default={"splice": 1000, "composer": 300, "protein": 50})
+    """Sequences that are taught of each discipline, evenly spread; 0 or none named: all."""
+    tested: Annotated[int, Field(ge=0)] = 200
     """Sequences that are tested; 0: all."""
-    epochs: Positive = 5
+    epochs: Positive = 4
     """Passes over them."""
-    batch_size: Positive = 16
+    batch_size: Positive = 4
     """Sequences a step."""
-    lr: Annotated[float, Field(gt=0)] = 2e-4
+    lr: Annotated[float, Field(gt=0)] = 1e-4
     """Of everything but the head, in all arms."""
     threads: Annotated[int, Field(ge=0)] = 0
     """Threads of the CPU; 0 measures."""
@@ -113,14 +112,14 @@ _KAO = "Kao and Lee 2021 (arXiv 2103.07162), by a lecture's slide"
 
 
 def _claims() -> Iterator[Claim]:
-    text = {"splice": "DNA", "composer": "Music", "protein": "Proteins (here: structure)"}
+    text: dict[Name, str] = {"splice": "DNA", "composer": "Music", "protein": "Proteins (here: structure)"}
     for name, own in DISCIPLINES.items():
 
         def figures(better: Part, worse: Part, own: _Discipline = own) -> str:
             at = _PUBLISHED[better], _PUBLISHED[worse]
             return ", ".join(f"{task} {row[at[0]]} : {row[at[1]]}" for task, row in own.published.items())
 
-        def claim(said: str, better: Part, worse: Part, name: str = name, margin: float = 0.0) -> Claim:
+        def claim(said: str, better: Part, worse: Part, name: Name = name, margin: float = 0.0) -> Claim:
             return Claim(f"{text[name]}: {said}", figures(better, worse), _KAO,
                          {f"{name} {better}": 1, f"{name} {worse}": -1}, "accuracy", margin, MASKED)  # fmt: skip
 
@@ -141,8 +140,8 @@ class SymbolsStudy:
     scales: ClassVar = {
         "small": SymbolsRecipe(),
         "full": SymbolsRecipe(
-            model="mbert", seeds=(0, 1, 2, 3, 4), arms=("none", "embeddings", "body", "all"), sequences=0, proteins=0,
-            tested=0, epochs=20, batch_size=32, lr=5e-5,
+            model="mbert", seeds=(0, 1, 2, 3, 4), arms=("none", "embeddings", "body", "all"), taught={}, tested=0,
+            epochs=20, batch_size=32, lr=5e-5,
         ),
     }  # fmt: skip
     claims: ClassVar = tuple(_claims())
@@ -207,14 +206,12 @@ def _accuracy(scores: Sequence[Score]) -> Values:
     return unit_values(plain(scores, "accuracy"), lambda s: " ".join(s.task.split(".")[:2]), lambda s: s.seed)
 
 
-def _suite(folder: Path, name: str, seed: int, recipe: SymbolsRecipe) -> SuiteRecipe:
+def _suite(folder: Path, name: Name, seed: int, recipe: SymbolsRecipe) -> SuiteRecipe:
     """One draw of a discipline: an entry an arm."""
     own = DISCIPLINES[name]
     task = TaskRecipe(
         type="tag" if own.tags else "classify",
-        train=(
-            LabelledFile(path=Path("train.tsv"), lang="en", limit=recipe.proteins if own.tags else recipe.sequences),
-        ),
+        train=(LabelledFile(path=Path("train.tsv"), lang="en", limit=recipe.taught.get(name, 0)),),
         test=(LabelledFile(path=Path("test.tsv"), lang="en", limit=recipe.tested),),
     )
 
@@ -228,7 +225,7 @@ def _suite(folder: Path, name: str, seed: int, recipe: SymbolsRecipe) -> SuiteRe
     )  # fmt: skip
 
 
-def _drawn(probing: Probing, name: str, file: Path, suite: SuiteRecipe) -> Encoder:
+def _drawn(probing: Probing, name: Name, file: Path, suite: SuiteRecipe) -> Encoder:
     """Write a draw's labelled files; return the encoder with the entries that they need."""
     from interlingua.models.translator import take_entries
     from interlingua.probe.symbols import labelled_parts, read_sequences, symbol_words
