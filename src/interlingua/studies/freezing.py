@@ -200,12 +200,12 @@ class FreezingStudy:
             curves[f"{own.like}, mBERT"] = [own.published[arm] / 100 for arm in _ARMS]
         text = (
             f"{name_of(scores)}, the embeddings and so many of its lowest layers frozen, taught in one language and "
-            "scored after the last epoch in others, nothing selected; mean over these languages, and deviation over "
-            f"{len({s.seed for s in plain(scores)})} seeds. Features: all frozen but the head. Published figures are "
+            "scored after the last epoch in others, nothing selected; mean over these languages, \u00b1 the "
+            f"deviation over seeds ({len({s.seed for s in plain(scores)})}). Features: all frozen but the head. Published figures are "
             "of mBERT on other data and, for features, with a network of their own on top. Inference is taught in "
             "Indonesian, the rest in English."
         )
-        drawing = training_curve([0, 3, 6, 9, 12], curves, measure="score", axis="frozen layers",
+        drawing = training_curve([0, 3, 6, 9, 12], curves, measure="score", axis="frozen layer",
                                  title="Score in languages not taught, by frozen layers",
                                  caption="The last point: features alone.")  # fmt: skip
         columns = ["task", "embeddings", "3 layers", "6 layers", "9 layers", "features"]
