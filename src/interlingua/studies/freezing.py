@@ -200,9 +200,9 @@ class FreezingStudy:
             curves[f"{own.like}, mBERT"] = [own.published[arm] / 100 for arm in _ARMS]
         text = (
             f"{name_of(scores)}, the embeddings and so many of its lowest layers frozen, taught in one language and "
-            "scored after the last epoch in others, nothing selected; mean over these languages, \u00b1 the "
-            f"deviation over seeds ({len({s.seed for s in plain(scores)})}). Features: all frozen but the head. Published figures are "
-            "of mBERT on other data and, for features, with a network of their own on top. Inference is taught in "
+            "scored after the last epoch in others, nothing selected; mean over these languages, \u00b1 the deviation "
+            f"over seeds ({len({s.seed for s in plain(scores)})}). Features: all frozen but the head. Published ones "
+            "are of mBERT on other data and, for features, with a network of their own on top. Inference is taught in "
             "Indonesian, the rest in English."
         )
         drawing = training_curve([0, 3, 6, 9, 12], curves, measure="score", axis="frozen layer",
