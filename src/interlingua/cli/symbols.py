@@ -51,7 +51,7 @@ def symbols(
     from interlingua.cli.tables import table
     from interlingua.cli.vocab import named_tokenizer
     from interlingua.errors import DataError, RunError
-    from interlingua.probe.symbols import read_sequences, symbol_words
+    from interlingua.probe.symbols import labelled_parts, read_sequences, symbol_words
     from interlingua.run import atomic_folder
     from interlingua.text.lines import ReadReport
 
@@ -65,15 +65,7 @@ def symbols(
                         expected=f"a plain word (letters, digits, _ and -), and not {_MAPPING!r}, the mapping's name",
                         next_step="rename it in the column 'split'")  # fmt: skip
     words = symbol_words(named_tokenizer(tokenizer), (symbol for one in found for symbol in one.symbols), seed=seed)
-    parts: dict[str, list[str]] = {}
-    for one in found:
-        written = [words[symbol] for symbol in one.symbols]
-        if labels:
-            lines = [f"{word}\t{tag}\n" for word, tag in zip(written, one.labels, strict=True)]
-            row = "".join(lines) + "\n"
-        else:
-            row = f"{one.labels[0]}\t{' '.join(written)}\n"
-        parts.setdefault(one.split or "all", ["" if labels else "label\ttext\n"]).append(row)
+    parts = labelled_parts(found, words, tags=bool(labels))
     with atomic_folder(out) as folder:
         for part, rows in parts.items():
             (folder / f"{part}.tsv").write_text("".join(rows), encoding="utf-8")

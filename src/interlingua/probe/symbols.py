@@ -11,7 +11,7 @@ Source: Kao and Lee 2021 (arXiv 2103.07162).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from interlingua.text.documents import table_cells
 from interlingua.text.lines import ReadReport, check_file, file_kind, numbered_lines
 from interlingua.vocab.words import fast_tokenizer
 
-__all__ = ["SymbolSequence", "read_sequences", "symbol_words"]
+__all__ = ["SymbolSequence", "labelled_parts", "read_sequences", "symbol_words"]
 
 _Row = tuple[int, list[str], str]
 """Line, cells of the columns asked for, split."""
@@ -77,6 +77,27 @@ def symbol_words(tokenizer: Any, symbols: Iterable[str], *, seed: int = 0) -> di
                               expected="a word of one token for each symbol",
                               next_step="take a model whose vocabulary has whole words")  # fmt: skip
     return dict(zip(wanted, found, strict=True))
+
+
+def labelled_parts(
+    sequences: Iterable[SymbolSequence], words: Mapping[str, str], *, tags: bool
+) -> dict[str, list[str]]:
+    """Texts of labelled files by part of the data (``all`` where there are none), a sequence an item.
+
+    Args:
+        sequences: what is written.
+        words: of the symbols.
+        tags: a word and its label a line, for the task ``tag``; otherwise the label and the text, below a header.
+    """
+    parts: dict[str, list[str]] = {}
+    for one in sequences:
+        written = [words[symbol] for symbol in one.symbols]
+        if tags:
+            row = "".join(f"{word}\t{tag}\n" for word, tag in zip(written, one.labels, strict=True)) + "\n"
+        else:
+            row = f"{one.labels[0]}\t{' '.join(written)}\n"
+        parts.setdefault(one.split or "all", ["" if tags else "label\ttext\n"]).append(row)
+    return parts
 
 
 def read_sequences(

@@ -3,16 +3,20 @@
 A study is run by name into a folder and resumed there; its page is made from the scores in the folder alone.
 """
 
+from interlingua.studies.across import AcrossStudy
 from interlingua.studies.alignment import AlignmentStudy
 from interlingua.studies.base import Claim, Evidence, Study, Verdict, verdict, verdicts
 from interlingua.studies.fake import FakeStudy
 from interlingua.studies.families import FamiliesStudy
+from interlingua.studies.freezing import FreezingStudy
 from interlingua.studies.objectives import ObjectivesStudy
 from interlingua.studies.overlap import OverlapStudy
 from interlingua.studies.pages import counted, measured, write_overview, write_pages
+from interlingua.studies.questions import QuestionsStudy
 from interlingua.studies.retrieval import RetrievalStudy
 from interlingua.studies.senses import SensesStudy
 from interlingua.studies.shift import ShiftStudy
+from interlingua.studies.symbols import SymbolsStudy
 from interlingua.studies.words import WordsStudy
 
 __all__ = [
@@ -24,7 +28,8 @@ __all__ = [
 STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
-        AlignmentStudy(), FakeStudy(), FamiliesStudy(), ObjectivesStudy(), OverlapStudy(), RetrievalStudy(),
-        SensesStudy(), ShiftStudy(), WordsStudy(),
+        AcrossStudy(), AlignmentStudy(), FakeStudy(), FamiliesStudy(), FreezingStudy(), ObjectivesStudy(),
+        OverlapStudy(), QuestionsStudy(), RetrievalStudy(), SensesStudy(), ShiftStudy(), SymbolsStudy(),
+        WordsStudy(),
     )
 }  # fmt: skip
