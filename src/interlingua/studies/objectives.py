@@ -150,7 +150,8 @@ class ObjectivesStudy:
             "whose loss is 50 times as large, counts a tenth; width 256 has half the learning rates. "
             f"{seeds_of(scores)} seeds; mean \u00b1 standard deviation. Part of the Bible: logistic regression on "
             "frozen vectors, taught in English only. P@1: English and each language, 500 held-out verses. "
-            "Bits a character: held-out verses, 15 % of the tokens masked in every arm. Tokens/s: objective and ranking together."
+            "Bits a character: held-out verses, 15 % of the tokens masked in every arm. "
+            "Tokens/s: objective and ranking together."
         )
         found = [Section("What was compared", [f"Command: interlingua study run {self.name}", method])]
         for title, arms in GROUPS.items():
