@@ -5,10 +5,12 @@ A study is run by name into a folder and resumed there; its page is made from th
 
 from interlingua.studies.alignment import AlignmentStudy
 from interlingua.studies.base import Claim, Evidence, Study, Verdict, verdict, verdicts
+from interlingua.studies.depth import DepthStudy
 from interlingua.studies.families import FamiliesStudy
 from interlingua.studies.objectives import ObjectivesStudy
 from interlingua.studies.overlap import OverlapStudy
 from interlingua.studies.pages import counted, measured, write_overview, write_pages
+from interlingua.studies.parallel import ParallelStudy
 from interlingua.studies.retrieval import RetrievalStudy
 from interlingua.studies.senses import SensesStudy
 from interlingua.studies.shift import ShiftStudy
@@ -23,7 +25,7 @@ __all__ = [
 STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
-        AlignmentStudy(), FamiliesStudy(), ObjectivesStudy(), OverlapStudy(), RetrievalStudy(), SensesStudy(),
-        ShiftStudy(), WordsStudy(),
+        AlignmentStudy(), DepthStudy(), FamiliesStudy(), ObjectivesStudy(), OverlapStudy(), ParallelStudy(),
+        RetrievalStudy(), SensesStudy(), ShiftStudy(), WordsStudy(),
     )
 }  # fmt: skip

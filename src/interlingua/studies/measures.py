@@ -99,12 +99,13 @@ Measure = Callable[[Trained], Iterable[Row]]
 
 
 def cost(trained: Trained) -> list[Row]:
-    """Steps and tokens of pretraining, and parameters of a network (of one language, where some are separate)."""
+    """Steps and tokens of pretraining; width and parameters of a network, of one language where some are separate."""
     model = trained.encoders[trained.languages[0]].model
     parameters = sum(p.numel() for p in model.parameters())
     return [
         ("cost", "und", "steps", trained.steps, 1),
         ("cost", "und", "tokens", trained.tokens, 1),
+        ("cost", "und", "width", model.config.hidden_size, 1),
         ("cost", "und", "parameters", parameters, 1),
     ]
 
