@@ -12,7 +12,9 @@ from interlingua.studies.overlap import OverlapStudy
 from interlingua.studies.pages import counted, measured, write_overview, write_pages
 from interlingua.studies.parallel import ParallelStudy
 from interlingua.studies.retrieval import RetrievalStudy
+from interlingua.studies.sampling import SamplingStudy
 from interlingua.studies.senses import SensesStudy
+from interlingua.studies.sharing import SharingStudy
 from interlingua.studies.shift import ShiftStudy
 from interlingua.studies.words import WordsStudy
 
@@ -26,6 +28,6 @@ STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
         AlignmentStudy(), DepthStudy(), FamiliesStudy(), ObjectivesStudy(), OverlapStudy(), ParallelStudy(),
-        RetrievalStudy(), SensesStudy(), ShiftStudy(), WordsStudy(),
+        RetrievalStudy(), SamplingStudy(), SensesStudy(), SharingStudy(), ShiftStudy(), WordsStudy(),
     )
 }  # fmt: skip

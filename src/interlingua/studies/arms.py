@@ -33,14 +33,12 @@ from interlingua.run import atomic_write
 from interlingua.scores import Score, append_scores, read_scores
 from interlingua.studies.base import Say
 from interlingua.studies.measures import Measure, Trained
-from interlingua.tour.bible import BibleSplit, split_bible
+from interlingua.tour.bible import BibleSplit, Verses, split_bible, write_verses
 
 __all__ = ["Arm", "ArmsRecipe", "Setup", "TimedArms", "TokenArms", "arm_recipe", "run_arms"]
 
 #: Steps of a speed measurement and how many at its beginning are left out; rounds over all arms.
 MEASURED, WARM, ROUNDS = 14, 4, 3
-
-Verses = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -108,16 +106,6 @@ class Setup:
     verses: Callable[[BibleSplit, Sequence[str]], Verses] = _all_verses
 
 
-def _corpus(verses: Verses, languages: Sequence[str], folder: Path) -> Path:
-    """The pretraining verses as a multi-parallel file whose documents are chapters."""
-    rows = ["\t".join(["id", "document", *languages])]
-    for verse, texts in verses.items():
-        rows.append("\t".join([verse, verse.rsplit(".", 1)[0], *(texts.get(lang, "") for lang in languages)]))
-    path = folder / "bible.tsv"
-    atomic_write(path, "\n".join(rows) + "\n")
-    return path
-
-
 def arm_recipe(
     arm: Arm, shared: Path, recipe: ArmsRecipe, setup: Setup, *, steps: int, seed: int, alone: str = ""
 ) -> PretrainRecipe:
@@ -158,7 +146,7 @@ def _prepare(folder: Path, split: BibleSplit, recipe: ArmsRecipe, setup: Setup, 
     """Vocabulary and shards that all arms share."""
     from interlingua.pretrain import train_vocabulary_stage, write_shards_stage
 
-    path = _corpus(setup.verses(split, recipe.languages), recipe.languages, folder)
+    path = write_verses(setup.verses(split, recipe.languages), recipe.languages, folder / "bible.tsv")
     tree = {
         "data": {"parallel": [str(path)], "unit_tokens": 60, "held_out": 0.03},
         "vocab": {"size": setup.vocabulary, "sample_characters": 2_000_000, "lowercase": True},
@@ -240,15 +228,16 @@ def _trained(
     """The arm's networks: one, or one a language."""
     alone = recipe.languages if arm.apart else ("",)
     folders: dict[str, Path] = {}
-    first, tokens = None, 0.0
+    first, tokens, done = None, 0.0, 0
     for lang in alone:
         own = arm_recipe(arm, folder, recipe, setup, steps=steps // len(alone), seed=seed, alone=lang)
         result = _whole(pretrain(own, folder / "arms" / own.name))
         folders |= dict.fromkeys([lang] if lang else recipe.languages, result.checkpoint)
         tokens += sum(_log(result.folder)[-1]["drawn_tokens"].values())
+        done += result.training.step
         first = first or own
     assert first is not None  # a study has languages
-    return Trained(folders, first, split, recipe.languages, steps, tokens)
+    return Trained(folders, first, split, recipe.languages, done, tokens)
 
 
 def run_arms(arms: Sequence[Arm], folder: Path, recipe: TimedArms | TokenArms, setup: Setup, *, say: Say) -> None:

@@ -20,13 +20,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from interlingua.tour.bible import BibleSplit
+from interlingua.tour.bible import BibleSplit, Verses, write_verses
 
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
     from interlingua.recipe import PretrainRecipe
 
-__all__ = ["CENTRED", "Measure", "Row", "Trained", "bits", "classified", "cost", "pairs", "retrieval", "words"]
+__all__ = [
+    "CENTRED", "Measure", "Row", "Trained", "bits", "bits_of_chapters", "classified", "cost", "pairs", "retrieval",
+    "words",
+]  # fmt: skip
 
 #: Task, language, metric, value, number.
 Row = tuple[str, str, str, float, int]
@@ -99,15 +102,16 @@ Measure = Callable[[Trained], Iterable[Row]]
 
 
 def cost(trained: Trained) -> list[Row]:
-    """Steps and tokens of pretraining; width and parameters of a network, of one language where some are separate."""
+    """Steps and tokens of pretraining; layers, width and parameters of a network, with the parts of one language."""
     model = trained.encoders[trained.languages[0]].model
-    parameters = sum(p.numel() for p in model.parameters())
-    return [
-        ("cost", "und", "steps", trained.steps, 1),
-        ("cost", "und", "tokens", trained.tokens, 1),
-        ("cost", "und", "width", model.config.hidden_size, 1),
-        ("cost", "und", "parameters", parameters, 1),
-    ]
+    found = {
+        "steps": trained.steps,
+        "tokens": trained.tokens,
+        "layers": model.config.num_hidden_layers,
+        "width": model.config.hidden_size,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    return [("cost", "und", metric, float(value), 1) for metric, value in found.items()]
 
 
 def retrieval(trained: Trained) -> list[Row]:
@@ -145,7 +149,7 @@ def classified(trained: Trained) -> list[Row]:
     return rows
 
 
-def _neighbours(verses: Mapping[str, Mapping[str, str]], languages: Sequence[str]) -> list[tuple[str, str, bool]]:
+def _neighbours(verses: Verses, languages: Sequence[str]) -> list[tuple[str, str, bool]]:
     """Pairs of verses: one and the next, or one and another's next of another chapter, half each."""
     shared = [verse for verse, texts in verses.items() if all(lang in texts for lang in languages)]
     chapters = [verse.rsplit(".", 1)[0] for verse in shared]
@@ -237,6 +241,28 @@ def words(dictionaries: Path) -> Measure:
 
 def bits(trained: Trained) -> list[Row]:
     """Bits a character of held-out verses, 15 % of the tokens masked, the same for all arms; of masked LMs only."""
+    return _bits(trained, Path(str(trained.recipe.data.shards)) / "held-out")
+
+
+def bits_of_chapters(trained: Trained) -> list[Row]:
+    """The same of the test chapters, which have much text of every language, however little was pretrained on."""
+    from interlingua.corpus import corpus_items
+    from interlingua.models.checkpoint import open_tokenizer
+    from interlingua.recipe import DataRecipe
+    from interlingua.shards.read import MANIFEST
+    from interlingua.shards.write import write_shards
+
+    shared = Path(str(trained.recipe.data.shards)).parent
+    shards = shared / "test-shards"
+    if not (shards / "train" / MANIFEST).exists():
+        path = write_verses(trained.split.test_verses, trained.languages, shared / "test.tsv")
+        tokenizer = open_tokenizer(Path(str(trained.recipe.vocab.path)))
+        write_shards(shards, corpus_items(DataRecipe(parallel=(path,))), tokenizer, sorted(trained.languages),
+                     unit_tokens=60, held_out=0.0)  # fmt: skip
+    return _bits(trained, shards / "train")
+
+
+def _bits(trained: Trained, folder: Path) -> list[Row]:
     from transformers import AutoModelForMaskedLM
 
     from interlingua.models.build import HEADS
@@ -252,16 +278,16 @@ def bits(trained: Trained) -> list[Row]:
     head = common_head(recipe.objectives, recipe.model.family)
     if head not in ("masked", "pretraining") or recipe.model.family not in HEADS["masked"]:
         return []
-    shards = ShardSet(Path(str(recipe.data.shards)) / "held-out", verify=False)
+    shards = ShardSet(folder, verify=False)
     rows: list[Row] = []
-    folders = {lang: trained.checkpoint(lang) for lang in trained.languages}
-    for folder in dict.fromkeys(folders.values()):
-        tokenizer = open_tokenizer(folder)
+    checkpoints = {lang: trained.checkpoint(lang) for lang in trained.languages}
+    for checkpoint in dict.fromkeys(checkpoints.values()):
+        tokenizer = open_tokenizer(checkpoint)
         stream = Stream(shards, tokenizer, seed=0, batch_tokens=8192, row_length=128, exponent=0.0)
         masked = build_mixture([MLMRecipe()], tokenizer, how="sum", seed=0).objectives
-        model = AutoModelForMaskedLM.from_pretrained(folder).eval()
+        model = AutoModelForMaskedLM.from_pretrained(checkpoint).eval()
         loss_of = Spread(model, {}, "replicate").loss
         found = held_out_losses(loss_of, model.device, stream, masked, batches=6).bits_per_character["mlm"]
         rows += [("bits", lang, "bits_per_character", found[lang], shards.count(lang))
-                 for lang, own in folders.items() if own == folder]  # fmt: skip
+                 for lang, own in checkpoints.items() if own == checkpoint]  # fmt: skip
     return rows
