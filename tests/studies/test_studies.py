@@ -16,13 +16,12 @@ from tests.fixtures_cli import run as cli
 from interlingua.errors import DataError, RunError
 from interlingua.pretrain import pretrain
 from interlingua.pretrain_check import check_pretrain
-from interlingua.recipe import PretrainRecipe
-from interlingua.recipe_file import load_recipe
+from interlingua.recipe import DataRecipe
 from interlingua.scores import Score, append_scores, read_scores
 from interlingua.studies import STUDIES, Claim, Evidence, verdict, verdicts, write_overview, write_pages
-from interlingua.studies.arms import Arm, Scale, run_arms
+from interlingua.studies.arms import Arm, TimedArms, arm_recipe, run_arms
 from interlingua.studies.base import pooled_deviation, seed_values
-from interlingua.studies.objectives import ARMS, CLAIMS, SCALES
+from interlingua.studies.objectives import ARMS, CLAIMS, SCALES, SETUP
 from interlingua.studies.pages import claims_section
 
 TINY = ("train.threads=1", "model.hidden=32", "model.feed_forward=64")
@@ -204,21 +203,17 @@ def test_every_arm_is_a_recipe(tmp_path):
     path.write_text("id\tdocument\ten\tde\n1\ta\tone\teins\n2\ta\ttwo\tzwei\n", encoding="utf-8")
     for scale in SCALES.values():
         for arm in ARMS:
-            tree = {
-                "data": {"parallel": [str(path)]},
-                "model": {"hidden": 128, "layers": 2},
-                "objectives": [dict(arm.objective), {"type": "contrast"}],
-            }
-            check_pretrain(load_recipe(tree, PretrainRecipe, [*scale.changes, *arm.changes]))
+            recipe = arm_recipe(arm, tmp_path, scale, SETUP, steps=1, seed=0)
+            check_pretrain(recipe.model_copy(update={"data": DataRecipe(parallel=(path,))}))
 
 
 def test_a_study_runs_and_resumes(tmp_path, monkeypatch):
     """Two arms for a moment on two languages of the bundled text: scores of every kind, and nothing is done twice."""
     monkeypatch.setattr("interlingua.studies.arms.ROUNDS", 1)
-    scale = Scale(seconds=0.1, seeds=(0,), languages=("en", "de"), changes=TINY)
-    arms = [Arm("token-15", "tokens", {"type": "mlm"}), Arm("sop", "order", {"type": "sop"})]
+    scale = TimedArms(seconds=0.1, seeds=(0,), languages=("en", "de"), changes=TINY)
+    arms = [Arm("token-15", "tokens"), Arm("sop", "order", ({"type": "sop"},))]
     said: list[str] = []
-    run_arms(arms, tmp_path, scale, say=said.append)
+    run_arms(arms, tmp_path, scale, SETUP, say=said.append)
     scores = read_scores(tmp_path / "scores.jsonl")
     kinds = {(s.model, s.task, s.language) for s in scores}
     for arm in arms:
@@ -232,7 +227,7 @@ def test_a_study_runs_and_resumes(tmp_path, monkeypatch):
     speeds = json.loads((tmp_path / "speeds.json").read_text(encoding="utf-8"))
     assert set(speeds) == {"token-15", "sop"}
     said.clear()
-    run_arms(arms, tmp_path, scale, say=said.append)
+    run_arms(arms, tmp_path, scale, SETUP, say=said.append)
     assert said == []
     assert (tmp_path / "scores.jsonl").read_bytes() == before
     page, text = write_pages(STUDIES["objectives"], tmp_path)
@@ -244,7 +239,7 @@ def test_a_study_runs_and_resumes(tmp_path, monkeypatch):
 def test_a_stopped_arm_is_not_scored(tmp_path, monkeypatch):
     """SIGTERM in the middle: an error, no scores, and the arm is there to go on with."""
     monkeypatch.setattr("interlingua.studies.arms.ROUNDS", 1)
-    scale = Scale(seconds=0.1, seeds=(0,), languages=("en", "de"), changes=TINY)
+    scale = TimedArms(seconds=0.1, seeds=(0,), languages=("en", "de"), changes=TINY)
 
     def stopping(recipe, out, **more):
         if out.parent.name == "arms":
@@ -253,7 +248,7 @@ def test_a_stopped_arm_is_not_scored(tmp_path, monkeypatch):
 
     monkeypatch.setattr("interlingua.studies.arms.pretrain", stopping)
     with pytest.raises(RunError, match="stopped at step 1"):
-        run_arms([Arm("token-15", "tokens", {"type": "mlm"})], tmp_path, scale, say=lambda text: None)
+        run_arms([Arm("token-15", "tokens")], tmp_path, scale, SETUP, say=lambda text: None)
     assert not (tmp_path / "scores.jsonl").exists()
     assert list((tmp_path / "arms" / "token-15-0" / "checkpoints").glob("step-*"))
 

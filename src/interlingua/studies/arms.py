@@ -1,47 +1,42 @@
 """Ways to pretrain, compared at equal cost on real text.
 
-In: arms, each a few changes of one recipe. Out: scores a seed and language: bits per character (held-out verses, 15 %
-of the tokens masked, the same for every arm), P@1 between English and each language among held-out verses, and the part
-of the Bible from frozen vectors by a classifier taught in English only.
+In: arms, each a few changes of one recipe, and what a study measures of them. Out: scores an arm, seed and language.
 
-Decisions: *equal cost* is equal time on the machine at hand. Every arm's time a step is measured first, arms in turn,
-and kept in ``speeds.json``; the number of steps follows from it and is part of the recipe, so that a study resumes and
-can be repeated. Every arm learns translation ranking beside its objective, a batch of each a step: without it encoders
-of this size have no common space after a minute, and there would be no transfer to compare. Price: what an objective
-does alone is not measured; arms differ in the number of tokens they see.
+Decisions: cost is what the study's recipe says. *Equal time* (:class:`TimedArms`) is time on the machine at hand: every
+arm's time a step is measured first, arms in turn, and kept in ``speeds.json``; the number of steps follows from it and
+is part of the arm's recipe, so that a study resumes and can be repeated. *Equal tokens* (:class:`TokenArms`) is the
+same number of steps, on any machine. An arm ``apart`` is a network a language, each with its share of the cost and a
+beginning of its own, so that languages cannot learn from each other. Price: at equal time arms differ in the number of
+tokens they see, at equal tokens in what they cost.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import random
 import shutil
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from interlingua.errors import RunError
 from interlingua.pretrain import PretrainResult, pretrain
 from interlingua.recipe import PretrainRecipe
-from interlingua.recipe_base import Recipe
+from interlingua.recipe_base import Positive, Recipe
 from interlingua.recipe_file import load_recipe
 from interlingua.run import atomic_write
 from interlingua.scores import Score, append_scores, read_scores
 from interlingua.studies.base import Say
-from interlingua.tour.bible import BibleSplit, split_bible
+from interlingua.studies.measures import Measure, Trained
+from interlingua.tour.bible import BibleSplit, Verses, split_bible, write_verses
 
-if TYPE_CHECKING:
-    from interlingua.models.encoder import Encoder
+__all__ = ["Arm", "ArmsRecipe", "Setup", "TimedArms", "TokenArms", "arm_recipe", "run_arms"]
 
-__all__ = ["Arm", "Scale", "run_arms"]
-
-CANDIDATES = 500
 #: Steps of a speed measurement and how many at its beginning are left out; rounds over all arms.
 MEASURED, WARM, ROUNDS = 14, 4, 3
 
@@ -53,21 +48,21 @@ class Arm:
     Attributes:
         name: in the scores.
         label: in the tables.
-        objective: its section of the recipe, without the ranking beside it.
+        objectives: their sections of the recipe.
         changes: further ``key.sub=value`` words.
+        apart: a network a language instead of one for all.
     """
 
     name: str
     label: str
-    objective: Mapping[str, Any]
+    objectives: tuple[Mapping[str, Any], ...] = ({"type": "mlm"},)
     changes: tuple[str, ...] = ()
+    apart: bool = False
 
 
-class Scale(Recipe):
-    """How large a study of arms is run."""
+class ArmsRecipe(Recipe):
+    """What all studies of arms are told."""
 
-    seconds: Annotated[float, Field(gt=0)] = 45.0
-    """Of pretraining an arm and seed."""
     seeds: tuple[int, ...] = (0, 1)
     """Of everything random."""
     languages: tuple[str, ...] = ("en", "de", "fi", "ru")
@@ -76,48 +71,94 @@ class Scale(Recipe):
     """`key.sub=value` words for the recipes of all arms."""
 
 
-def _corpus(split: BibleSplit, languages: Sequence[str], folder: Path) -> Path:
-    """The pretraining verses as a multi-parallel file whose documents are chapters."""
-    rows = ["\t".join(["id", "document", *languages])]
-    for verse, texts in split.pretrain.items():
-        rows.append("\t".join([verse, verse.rsplit(".", 1)[0], *(texts.get(lang, "") for lang in languages)]))
-    path = folder / "bible.tsv"
-    atomic_write(path, "\n".join(rows) + "\n")
-    return path
+class TimedArms(ArmsRecipe):
+    """How large a study at equal time is run."""
+
+    seconds: Annotated[float, Field(gt=0)] = 45.0
+    """Of pretraining an arm and seed."""
 
 
-def _recipe(arm: Arm, shared: Path, scale: Scale, *, steps: int, seed: int) -> PretrainRecipe:
-    ranking = {"type": "contrast", "weight": 1.0}
-    tree = {
-        "name": f"{arm.name}-{seed}",
+class TokenArms(ArmsRecipe):
+    """How large a study at equal tokens is run."""
+
+    tokens: Positive = 2_000_000
+    """Of pretraining an arm and seed, about: a step is a fixed number of texts."""
+
+
+def _all_verses(split: BibleSplit, languages: Sequence[str]) -> Verses:
+    return split.pretrain
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the arms of a study have in common.
+
+    Attributes:
+        measures: what is measured of an arm.
+        tree: sections of the recipe, over those of :func:`arm_recipe`.
+        vocabulary: entries.
+        verses: what is pretrained on.
+    """
+
+    measures: Sequence[Measure]
+    tree: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    vocabulary: int = 6000
+    verses: Callable[[BibleSplit, Sequence[str]], Verses] = _all_verses
+
+
+def arm_recipe(
+    arm: Arm, shared: Path, recipe: ArmsRecipe, setup: Setup, *, steps: int, seed: int, alone: str = ""
+) -> PretrainRecipe:
+    """The recipe of an arm and seed.
+
+    Args:
+        arm: what it changes.
+        shared: folder with the shards of the study.
+        recipe: of the study.
+        setup: of the study.
+        steps: how long.
+        seed: of everything random.
+        alone: the only language that is drawn.
+    """
+    data: dict[str, Any] = {"shards": str(shared / "shards"), "exponent": 1.0}
+    if alone:
+        # Networks that begin alike would have the tokens that languages share in common.
+        data["weights"], seed = {alone: 1.0}, 1000 * (1 + recipe.languages.index(alone)) + seed
+    tree: dict[str, Any] = {
+        "name": "-".join([arm.name, *([alone] if alone else []), str(seed)]),
         "seed": seed,
         "mix": "sum",
-        "data": {"shards": str(shared / "shards"), "exponent": 1.0},
+        "data": data,
         "vocab": {"path": str(shared / "shards" / "vocab")},
-        "model": {"hidden": 128, "layers": 2, "feed_forward": 512, "positions": 128},
-        "objectives": [dict(arm.objective), ranking],
+        "model": {"hidden": 128, "layers": 2, "positions": 128},
+        "objectives": [dict(one) for one in arm.objectives],
         "train": {
             "steps": steps, "batch_tokens": 1024, "row_length": 128, "lr": 2e-3, "embedding_lr": 5e-3, "warmup": 0.1,
             "evaluate_every": 10**6, "save_every": 2000,
         },
     }  # fmt: skip
-    return load_recipe(tree, PretrainRecipe, [*scale.changes, *arm.changes])
+    for section, values in setup.tree.items():
+        tree[section] |= values
+    return load_recipe(tree, PretrainRecipe, [*recipe.changes, *arm.changes])
 
 
-def _prepare(folder: Path, split: BibleSplit, scale: Scale, say: Say) -> None:
+def _prepare(folder: Path, split: BibleSplit, recipe: ArmsRecipe, setup: Setup, say: Say) -> None:
     """Vocabulary and shards that all arms share."""
     from interlingua.pretrain import train_vocabulary_stage, write_shards_stage
 
+    path = write_verses(setup.verses(split, recipe.languages), recipe.languages, folder / "bible.tsv")
     tree = {
-        "data": {"parallel": [str(_corpus(split, scale.languages, folder))], "unit_tokens": 60, "held_out": 0.03},
-        "vocab": {"size": 6000, "sample_characters": 2_000_000, "lowercase": True},
+        "data": {"parallel": [str(path)], "unit_tokens": 60, "held_out": 0.03},
+        "vocab": {"size": setup.vocabulary, "sample_characters": 2_000_000, "lowercase": True},
     }
-    recipe = load_recipe(tree, PretrainRecipe)
-    vocab = train_vocabulary_stage(recipe.vocab, recipe.data, folder / "shards" / "vocab", seed=0, say=say)
-    write_shards_stage(recipe, vocab, folder / "shards", say=say)
+    whole = load_recipe(tree, PretrainRecipe)
+    vocab = train_vocabulary_stage(whole.vocab, whole.data, folder / "shards" / "vocab", seed=0, say=say)
+    write_shards_stage(whole, vocab, folder / "shards", say=say)
 
 
-def _speeds(arms: Sequence[Arm], folder: Path, scale: Scale, say: Say) -> dict[str, dict[str, float]]:
+def _speeds(
+    arms: Sequence[Arm], folder: Path, recipe: TimedArms, setup: Setup, say: Say
+) -> dict[str, dict[str, float]]:
     """Seconds a step and tokens a second of every arm, measured in turn."""
     path = folder / "speeds.json"
     if path.exists():
@@ -133,15 +174,14 @@ def _speeds(arms: Sequence[Arm], folder: Path, scale: Scale, say: Say) -> dict[s
             marks: list[float] = []
             _whole(
                 pretrain(
-                    _recipe(arm, folder, scale, steps=MEASURED, seed=0),
+                    arm_recipe(arm, folder, recipe, setup, steps=MEASURED, seed=0),
                     run,
                     on_step=lambda _, marks=marks: marks.append(time.perf_counter()),  # type: ignore[misc]
                 )
             )
             gaps = [after - before for before, after in itertools.pairwise(marks[WARM:])]
             seconds[arm.name].append(statistics.median(gaps))
-            rows = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-            tokens[arm.name].append(statistics.median(json.loads(row)["tokens_per_second"] for row in rows[WARM:]))
+            tokens[arm.name].append(statistics.median(row["tokens_per_second"] for row in _log(run)[WARM:]))
             say(f"{arm.name}: {1 / seconds[arm.name][-1]:.1f} steps/s, {tokens[arm.name][-1]:,.0f} tokens/s")
     shutil.rmtree(folder / "speed", ignore_errors=True)
     found = {
@@ -151,6 +191,10 @@ def _speeds(arms: Sequence[Arm], folder: Path, scale: Scale, say: Say) -> dict[s
     }
     atomic_write(path, json.dumps(found, indent=1))
     return found
+
+
+def _log(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(row) for row in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def _whole(result: PretrainResult) -> PretrainResult:
@@ -165,108 +209,65 @@ def _whole(result: PretrainResult) -> PretrainResult:
     return result
 
 
-def run_arms(arms: Sequence[Arm], folder: Path, scale: Scale, *, say: Say) -> None:
+def _steps(
+    arms: Sequence[Arm], folder: Path, recipe: TimedArms | TokenArms, setup: Setup, say: Say
+) -> tuple[dict[str, int], dict[str, list[tuple[str, str, str, float, int]]]]:
+    """Steps of every arm, and what was found out about its speed."""
+    if isinstance(recipe, TimedArms):
+        speeds = _speeds(arms, folder, recipe, setup, say)
+        steps = {arm.name: max(20, round(recipe.seconds / speeds[arm.name]["seconds"])) for arm in arms}
+        rate = {name: one["tokens_per_second"] for name, one in speeds.items()}
+        return steps, {name: [("speed", "und", "tokens_per_second", rate[name], MEASURED)] for name in rate}
+    sizes = {arm.name: arm_recipe(arm, folder, recipe, setup, steps=1, seed=0).train.batch_tokens for arm in arms}
+    return {name: max(20, round(recipe.tokens / size)) for name, size in sizes.items()}, {}
+
+
+def _trained(
+    arm: Arm, folder: Path, recipe: ArmsRecipe, setup: Setup, split: BibleSplit, *, steps: int, seed: int
+) -> Trained:
+    """The arm's networks: one, or one a language."""
+    alone = recipe.languages if arm.apart else ("",)
+    folders: dict[str, Path] = {}
+    first, tokens, done = None, 0.0, 0
+    for lang in alone:
+        own = arm_recipe(arm, folder, recipe, setup, steps=steps // len(alone), seed=seed, alone=lang)
+        result = _whole(pretrain(own, folder / "arms" / own.name))
+        folders |= dict.fromkeys([lang] if lang else recipe.languages, result.checkpoint)
+        tokens += sum(_log(result.folder)[-1]["drawn_tokens"].values())
+        done += result.training.step
+        first = first or own
+    assert first is not None  # a study has languages
+    return Trained(folders, first, split, recipe.languages, done, tokens)
+
+
+def run_arms(arms: Sequence[Arm], folder: Path, recipe: TimedArms | TokenArms, setup: Setup, *, say: Say) -> None:
     """Pretrain and measure every arm and seed that has no scores yet, seed by seed.
 
     Args:
         arms: what is compared.
         folder: of the study; ``scores.jsonl`` is written there.
-        scale: budget, seeds, languages.
+        recipe: cost, seeds, languages.
+        setup: what the arms have in common.
         say: told in a line what was done.
     """
     split = split_bible()
-    _prepare(folder, split, scale, say)
-    speeds = _speeds(arms, folder, scale, say)
+    _prepare(folder, split, recipe, setup, say)
+    steps, speeds = _steps(arms, folder, recipe, setup, say)
     file = folder / "scores.jsonl"
     done = {(s.model, s.seed) for s in read_scores(file)} if file.exists() else set()
-    for seed in scale.seeds:
+    for seed in recipe.seeds:
         for arm in arms:
             if (arm.name, seed) in done:
                 continue
-            steps = max(20, round(scale.seconds / speeds[arm.name]["seconds"]))
-            recipe = _recipe(arm, folder, scale, steps=steps, seed=seed)
-            run = folder / "arms" / recipe.name
-            result = _whole(pretrain(recipe, run))
-            scores = _measured(result.checkpoint, recipe, split, scale.languages)
-            speed = speeds[arm.name]["tokens_per_second"]
-            scores += [("speed", "und", "tokens_per_second", speed, MEASURED), ("speed", "und", "steps", steps, 1)]
+            trained = _trained(arm, folder, recipe, setup, split, steps=steps[arm.name], seed=seed)
+            rows = [row for measure in setup.measures for row in measure(trained)] + speeds.get(arm.name, [])
             append_scores(
                 file,
-                [
-                    Score(arm.name, task, lang, "held-out", metric, value, n, seed)
-                    for task, lang, metric, value, n in scores
-                ],
-            )
+                [Score(arm.name, task, lang, "held-out", metric, value, n, seed)
+                 for task, lang, metric, value, n in rows],
+            )  # fmt: skip
             # A study leaves numbers; the recipe that stays makes the weights again.
-            shutil.rmtree(run / "checkpoints")
-            say(f"{recipe.name}: {steps} steps; " + ", ".join(f"{m} {v:.3f}" for t, g, m, v, _ in scores if g == "en"))
-
-
-_Row = tuple[str, str, str, float, int]
-
-
-def _measured(checkpoint: Path, recipe: PretrainRecipe, split: BibleSplit, languages: Sequence[str]) -> list[_Row]:
-    from interlingua.models.build import HEADS
-    from interlingua.models.encoder import load
-    from interlingua.objectives.build import common_head
-
-    encoder = load(checkpoint)
-    rows = _retrieval(encoder, split, languages) + _classified(encoder, split, languages)
-    head = common_head(recipe.objectives, recipe.model.family)
-    if head in ("masked", "pretraining") and recipe.model.family in HEADS["masked"]:
-        rows += _bits(checkpoint, recipe, languages)
-    return rows
-
-
-def _retrieval(encoder: Encoder, split: BibleSplit, languages: Sequence[str]) -> list[_Row]:
-    from interlingua.probe.alignment import retrieve
-
-    shared = [v for v, texts in split.test_verses.items() if all(lang in texts for lang in languages)]
-    picked = random.Random(0).sample(shared, min(CANDIDATES, len(shared)))
-    texts = {lang: {v: split.test_verses[v][lang] for v in picked} for lang in languages}
-    return [("retrieval", s.language, s.metric, s.value, s.n) for s in retrieve(encoder, texts) if s.metric == "p1"]
-
-
-def _classified(encoder: Encoder, split: BibleSplit, languages: Sequence[str]) -> list[_Row]:
-    """Accuracy of a logistic regression on frozen vectors, taught in English."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    from interlingua.probe.states import sentence_states
-
-    taught = random.Random(0).sample(split.teach, min(2000, len(split.teach)))
-    tests = {lang: [e for e in split.test if e.lang == lang] for lang in languages}
-    flat = [e.text for e in taught] + [e.text for rows in tests.values() for e in rows]
-    vectors = sentence_states(encoder, flat)[0]
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.1))
-    classifier.fit(vectors[: len(taught)], [e.label for e in taught])
-    rows, at = [], len(taught)
-    for lang, examples in tests.items():
-        own = vectors[at : at + len(examples)]
-        at += len(examples)
-        value = float(classifier.score(own, [e.label for e in examples]))
-        rows.append(("bible part", lang, "accuracy", value, len(examples)))
-    return rows
-
-
-def _bits(checkpoint: Path, recipe: PretrainRecipe, languages: Sequence[str]) -> list[_Row]:
-    """Bits per character of held-out verses with one masking for all arms."""
-    from transformers import AutoModelForMaskedLM
-
-    from interlingua.models.checkpoint import open_tokenizer
-    from interlingua.objectives.build import build_mixture
-    from interlingua.recipe_objectives import MLMRecipe
-    from interlingua.shards.read import ShardSet
-    from interlingua.shards.stream import Stream
-    from interlingua.train.dist import Spread
-    from interlingua.train.heldout import held_out_losses
-
-    tokenizer = open_tokenizer(checkpoint)
-    shards = ShardSet(Path(str(recipe.data.shards)) / "held-out", verify=False)
-    stream = Stream(shards, tokenizer, seed=0, batch_tokens=8192, row_length=128, exponent=0.0)
-    masked = build_mixture([MLMRecipe()], tokenizer, how="sum", seed=0).objectives
-    model = AutoModelForMaskedLM.from_pretrained(checkpoint).eval()
-    loss_of = Spread(model, {}, "replicate").loss
-    found = held_out_losses(loss_of, model.device, stream, masked, batches=6).bits_per_character["mlm"]
-    return [("bits", lang, "bits_per_character", found[lang], shards.count(lang)) for lang in languages]
+            for checkpoint in set(trained.folders.values()):
+                shutil.rmtree(checkpoint.parent)
+            said = ", ".join(f"{metric} {value:.3f}" for _, lang, metric, value, _ in rows if lang == "en")
+            say(f"{arm.name}-{seed}: {trained.steps:,} steps; {said}")

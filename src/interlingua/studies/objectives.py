@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from interlingua.languages import language
-from interlingua.report.page import Align, Cell, Section, Table
+from interlingua.report.page import Section
 from interlingua.scores import Score
-from interlingua.studies.arms import Arm, Scale, run_arms
+from interlingua.studies.arms import Arm, Setup, TimedArms, run_arms
 from interlingua.studies.base import Claim, Evidence, Say, seed_values
+from interlingua.studies.measures import bits, classified, retrieval
+from interlingua.studies.tables import Column, arms_table, languages_of, number_of, seeds_of, spoken
 
 __all__ = ["ObjectivesStudy"]
 
 
 def _mlm(unit: str, rate: float) -> dict[str, Any]:
     return {"type": "mlm", "unit": unit, "rate": rate}
+
+
+def _arm(name: str, label: str, objective: Mapping[str, Any], changes: tuple[str, ...] = ()) -> Arm:
+    """An objective with translation ranking beside it, a batch of each a step."""
+    return Arm(name, label, (objective, {"type": "contrast", "weight": 1.0}), changes)
 
 
 #: Detection has the papers' weight of 50 inside the objective; whole it would drown the ranking beside it.
@@ -27,35 +32,35 @@ _H256 = ("model.hidden=256", "model.feed_forward=1024", "train.lr=1e-3", "train.
 #: Tables of the page, in order; an arm is named where it stands first.
 GROUPS: Mapping[str, Sequence[Arm]] = {
     "Masking policy and rate": [
-        Arm("token-15", "single tokens, 15 %", _mlm("token", 0.15)),
-        Arm("token-40", "single tokens, 40 %", _mlm("token", 0.4)),
-        Arm("word-15", "whole words, 15 %", _mlm("word", 0.15)),
-        Arm("word-40", "whole words, 40 %", _mlm("word", 0.4)),
-        Arm("ngram-15", "n-grams of words, 15 %", _mlm("ngram", 0.15)),
-        Arm("span-15", "spans (SpanBERT), 15 %", _mlm("span", 0.15)),
-        Arm("span-40", "spans (SpanBERT), 40 %", _mlm("span", 0.4)),
+        _arm("token-15", "single tokens, 15 %", _mlm("token", 0.15)),
+        _arm("token-40", "single tokens, 40 %", _mlm("token", 0.4)),
+        _arm("word-15", "whole words, 15 %", _mlm("word", 0.15)),
+        _arm("word-40", "whole words, 40 %", _mlm("word", 0.4)),
+        _arm("ngram-15", "n-grams of words, 15 %", _mlm("ngram", 0.15)),
+        _arm("span-15", "spans (SpanBERT), 15 %", _mlm("span", 0.15)),
+        _arm("span-40", "spans (SpanBERT), 40 %", _mlm("span", 0.4)),
     ],
     "The order of texts": [
-        Arm("pairs-none", "two texts, no question", {"type": "sop", "order_weight": 0.0}),
-        Arm("nsp", "next sentence, from other chapters", {"type": "nsp"}),
-        Arm("nsp-either", "next sentence, from other chapters or the same", {"type": "nsp", "negatives": "either"}),
-        Arm("sop", "sentence order", {"type": "sop"}),
+        _arm("pairs-none", "two texts, no question", {"type": "sop", "order_weight": 0.0}),
+        _arm("nsp", "next sentence, from other chapters", {"type": "nsp"}),
+        _arm("nsp-either", "next sentence, from other chapters or the same", {"type": "nsp", "negatives": "either"}),
+        _arm("sop", "sentence order", {"type": "sop"}),
     ],
     "Replaced tokens and masked tokens, by width": [
-        Arm("electra-mlm-128", "masked LM, H128", _mlm("token", 0.15), ("model.family=electra",)),
-        Arm("rtd-128", "replaced tokens, H128", _RTD, ("model.family=electra",)),
-        Arm("electra-mlm-256", "masked LM, H256", _mlm("token", 0.15), ("model.family=electra", *_H256)),
-        Arm("rtd-256", "replaced tokens, H256", _RTD, ("model.family=electra", *_H256)),
+        _arm("electra-mlm-128", "masked LM, H128", _mlm("token", 0.15), ("model.family=electra",)),
+        _arm("rtd-128", "replaced tokens, H128", _RTD, ("model.family=electra",)),
+        _arm("electra-mlm-256", "masked LM, H256", _mlm("token", 0.15), ("model.family=electra", *_H256)),
+        _arm("rtd-256", "replaced tokens, H256", _RTD, ("model.family=electra", *_H256)),
     ],
     "Noise of an encoder-decoder": [
-        Arm("bart-mask", "token masking, 15 %", {"type": "denoise", "noise": [{"kind": "mask"}]}, _BART),
-        Arm("bart-delete", "token deletion, 15 %", {"type": "denoise", "noise": [{"kind": "delete"}]}, _BART),
-        Arm("bart-infill", "infilling, 30 %, Poisson 3",
+        _arm("bart-mask", "token masking, 15 %", {"type": "denoise", "noise": [{"kind": "mask"}]}, _BART),
+        _arm("bart-delete", "token deletion, 15 %", {"type": "denoise", "noise": [{"kind": "delete"}]}, _BART),
+        _arm("bart-infill", "infilling, 30 %, Poisson 3",
             {"type": "denoise", "noise": [{"kind": "infill", "rate": 0.3}]}, _BART),
-        Arm("bart-rotate", "rotation", {"type": "denoise", "noise": [{"kind": "rotate"}]}, _BART),
+        _arm("bart-rotate", "rotation", {"type": "denoise", "noise": [{"kind": "rotate"}]}, _BART),
     ],
     "Layers that share weights (four layers)": [
-        Arm(f"share-{what}", label, _mlm("token", 0.15), ("model.layers=4", f"model.sharing={what}"))
+        _arm(f"share-{what}", label, _mlm("token", 0.15), ("model.layers=4", f"model.sharing={what}"))
         for what, label in (("none", "nothing shared"), ("attention", "attention shared"),
                             ("ffn", "feed-forward shared"), ("all", "all shared"))
     ],
@@ -63,14 +68,16 @@ GROUPS: Mapping[str, Sequence[Arm]] = {
 ARMS = [arm for arms in GROUPS.values() for arm in arms]
 
 SCALES = {
-    "small": Scale(),
-    "full": Scale(
+    "small": TimedArms(),
+    "full": TimedArms(
         seconds=4 * 3600.0,
         seeds=(0, 1, 2, 3, 4),
         languages=("en", "de", "fr", "es", "fi", "ru", "vi", "sw"),
         changes=("train.batch_tokens=131072", "train.lr=5e-4", "train.embedding_lr=null"),
     ),
 }
+
+SETUP = Setup((retrieval, classified, bits))
 
 _BOOKS = "accuracy"
 CLAIMS = (
@@ -113,66 +120,41 @@ class ObjectivesStudy:
     scales: ClassVar = SCALES
     claims: ClassVar = CLAIMS
 
-    def run(self, folder: Path, recipe: Scale, *, say: Say) -> None:
+    def run(self, folder: Path, recipe: TimedArms, *, say: Say) -> None:
         """Pretrain and measure what is missing."""
-        run_arms(ARMS, folder, recipe, say=say)
+        run_arms(ARMS, folder, recipe, SETUP, say=say)
 
     def evidence(self, scores: Sequence[Score]) -> Mapping[str, Evidence]:
         """Transfer, seed by seed."""
-        others = [lang for lang in _spoken(scores) if lang != "en"]
+        others = [lang for lang in languages_of(scores, "bible part") if lang != "en"]
         values = seed_values(scores, "bible part", "accuracy", others)
         return {_BOOKS: Evidence(values, "the part of the Bible, other languages")}
 
     def sections(self, scores: Sequence[Score]) -> list[Section]:
         """A table a group of arms."""
-        spoken = _spoken(scores)
-        others = [lang for lang in spoken if lang != "en"]
-        accuracy = seed_values(scores, "bible part", "accuracy", others)
-        english = seed_values(scores, "bible part", "accuracy", ["en"])
-        p1 = seed_values(scores, "retrieval", "p1", others)
-        bits = {lang: seed_values(scores, "bits", "bits_per_character", [lang]) for lang in spoken}
-        speed = {s.model: round(s.value) for s in scores if s.metric == "tokens_per_second"}
-        steps = {s.model: round(s.value) for s in scores if s.metric == "steps"}
-        seeds = sorted({s.seed for s in scores if s.seed is not None})
+        languages = languages_of(scores, "bible part")
+        others = [lang for lang in languages if lang != "en"]
+        columns: dict[str, Column] = {
+            "part, English": (seed_values(scores, "bible part", "accuracy", ["en"]), 3),
+            "part, others": (seed_values(scores, "bible part", "accuracy", others), 3),
+            "P@1": (seed_values(scores, "retrieval", "p1", others), 3),
+            **{f"bits {lang}": (seed_values(scores, "bits", "bits_per_character", [lang]), 2) for lang in languages},
+            "steps": number_of(scores, "steps"),
+            "tokens/s": number_of(scores, "tokens_per_second"),
+        }
         method = (
-            f"{', '.join(language(lang).name for lang in spoken)}: verses of the bundled Bible, whole chapters held "
+            f"{spoken(languages)}: verses of the bundled Bible, whole chapters held "
             "out. BERT H128 L2 unless a row says otherwise, 6,000 entries. Every arm has the same time, and learns "
-            "translation ranking beside its objective: a batch of each a step. Replaced-token detection, "
+            "translation ranking beside its objective, without which encoders of this size have no common space after "
+            "a minute: a batch of each a step. Replaced-token detection, "
             "whose loss is 50 times as large, counts a tenth; width 256 has half the learning rates. "
-            f"{len(seeds)} seeds; mean \u00b1 standard deviation. Part of the Bible: logistic regression on frozen "
-            "vectors, taught in English only. P@1: English and each language, 500 held-out verses. Bits a character: "
-            "held-out verses, 15 % of the tokens masked in every arm. Tokens/s: objective and ranking together."
+            f"{seeds_of(scores)} seeds; mean \u00b1 standard deviation. Part of the Bible: logistic regression on "
+            "frozen vectors, taught in English only. P@1: English and each language, 500 held-out verses. "
+            "Bits a character: held-out verses, 15 % of the tokens masked in every arm. "
+            "Tokens/s: objective and ranking together."
         )
-        columns = [
-            "arm",
-            "part, English",
-            "part, others",
-            "P@1",
-            *(f"bits {lang}" for lang in spoken),
-            "steps",
-            "tokens/s",
-        ]
         found = [Section("What was compared", [f"Command: interlingua study run {self.name}", method])]
         for title, arms in GROUPS.items():
-            rows: list[list[Cell]] = [
-                [arm.label, *(_shown(values.get(arm.name), 3) for values in (english, accuracy, p1)),
-                 *(_shown(bits[lang].get(arm.name), 2) for lang in spoken), steps.get(arm.name), speed.get(arm.name)]
-                for arm in arms if arm.name in accuracy
-            ]  # fmt: skip
-            if rows:
-                align: list[Align] = ["left", *["right"] * (len(columns) - 1)]  # type: ignore[list-item]
-                found.append(
-                    Section(title, [], [Table("Arms, mean \u00b1 deviation over seeds", "", columns, rows, align)])
-                )
+            if table := arms_table("Arms, mean \u00b1 deviation over seeds", arms, columns):
+                found.append(Section(title, [], [table]))
         return found
-
-
-def _spoken(scores: Sequence[Score]) -> list[str]:
-    return [*dict.fromkeys(s.language for s in scores if s.task == "bible part")]
-
-
-def _shown(values: Mapping[int, float] | None, digits: int) -> str | None:
-    if not values:
-        return None
-    spread = statistics.stdev(values.values()) if len(values) > 1 else 0.0
-    return f"{statistics.fmean(values.values()):.{digits}f} \u00b1 {spread:.{digits}f}"

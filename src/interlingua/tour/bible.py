@@ -10,13 +10,18 @@ used as text only.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from interlingua.data import read_packed
+from interlingua.run import atomic_write
 from interlingua.tasks.texts import TextExample
 
-__all__ = ["PARTS", "BibleSplit", "split_bible"]
+__all__ = ["PARTS", "BibleSplit", "Verses", "split_bible", "write_verses"]
+
+#: Verse id -> language -> text.
+Verses = Mapping[str, Mapping[str, str]]
 
 #: Part of the Bible by book, in the order of the Protestant canon.
 PARTS: dict[str, tuple[str, ...]] = {
@@ -43,6 +48,7 @@ class BibleSplit:
         languages: canonical tags, English first.
         pretrain: verse id -> language -> text.
         teach: labelled English verses.
+        teach_verses: verse id -> language -> text of the teaching chapters.
         test: labelled verses of all languages.
         test_verses: verse id -> language -> text of the test chapters, for retrieval.
     """
@@ -50,6 +56,7 @@ class BibleSplit:
     languages: list[str]
     pretrain: dict[str, dict[str, str]] = field(default_factory=dict)
     teach: list[TextExample] = field(default_factory=list)
+    teach_verses: dict[str, dict[str, str]] = field(default_factory=dict)
     test: list[TextExample] = field(default_factory=list)
     test_verses: dict[str, dict[str, str]] = field(default_factory=dict)
 
@@ -101,8 +108,10 @@ def split_bible(*, seed: int = 0, teach_share: float = 0.12, test_share: float =
             split.pretrain[verse] = texts
         elif where == "test":
             held[verse] = texts
-        elif (part := part_of(verse)) and "en" in texts:
-            split.teach.append(TextExample(texts["en"], "en", part, where=verse))
+        elif part := part_of(verse):
+            split.teach_verses[verse] = texts
+            if "en" in texts:
+                split.teach.append(TextExample(texts["en"], "en", part, where=verse))
     split.test_verses.update(held)
     for lang in languages:
         split.test.extend(_tested(held, lang, tested, chance))
@@ -118,3 +127,12 @@ def _tested(verses: Mapping[str, Mapping[str, str]], lang: str, count: int, chan
             by_part.setdefault(part, []).append(TextExample(texts[lang], lang, part, where=verse))
     each = count // len(by_part)
     return [e for rows in by_part.values() for e in chance.sample(rows, min(each, len(rows)))]
+
+
+def write_verses(verses: Verses, languages: Sequence[str], path: Path) -> Path:
+    """Write verses as a multi-parallel file whose documents are chapters; the same path."""
+    rows = ["\t".join(["id", "document", *languages])]
+    for verse, texts in verses.items():
+        rows.append("\t".join([verse, verse.rsplit(".", 1)[0], *(texts.get(lang, "") for lang in languages)]))
+    atomic_write(path, "\n".join(rows) + "\n")
+    return path
