@@ -35,7 +35,7 @@ from interlingua.studies.base import Say
 from interlingua.studies.measures import Measure, Trained
 from interlingua.tour.bible import BibleSplit, Verses, split_bible, write_verses
 
-__all__ = ["Arm", "ArmsRecipe", "Setup", "TimedArms", "TokenArms", "arm_recipe", "run_arms"]
+__all__ = ["Arm", "ArmsRecipe", "Setup", "TimedArms", "TokenArms", "arm_recipe", "run_arms", "whole"]
 
 #: Steps of a speed measurement and how many at its beginning are left out; rounds over all arms.
 MEASURED, WARM, ROUNDS = 14, 4, 3
@@ -172,7 +172,7 @@ def _speeds(
             run = folder / "speed"
             shutil.rmtree(run, ignore_errors=True)
             marks: list[float] = []
-            _whole(
+            whole(
                 pretrain(
                     arm_recipe(arm, folder, recipe, setup, steps=MEASURED, seed=0),
                     run,
@@ -197,7 +197,7 @@ def _log(run: Path) -> list[dict[str, Any]]:
     return [json.loads(row) for row in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def _whole(result: PretrainResult) -> PretrainResult:
+def whole(result: PretrainResult) -> PretrainResult:
     """The result, if the run was not stopped by SIGTERM."""
     if result.training.reason == "stopped":
         raise RunError(
@@ -231,7 +231,7 @@ def _trained(
     first, tokens, done = None, 0.0, 0
     for lang in alone:
         own = arm_recipe(arm, folder, recipe, setup, steps=steps // len(alone), seed=seed, alone=lang)
-        result = _whole(pretrain(own, folder / "arms" / own.name))
+        result = whole(pretrain(own, folder / "arms" / own.name))
         folders |= dict.fromkeys([lang] if lang else recipe.languages, result.checkpoint)
         tokens += sum(_log(result.folder)[-1]["drawn_tokens"].values())
         done += result.training.step
