@@ -143,9 +143,9 @@ def _worse(arm: str, text: str, *, than: str = "plain") -> Claim:
 
 
 CLAIMS = (
-    Claim("Two languages without a token in common meet in one network: the score lies above a tenth",
-          "0.70; sentences at layer 8 .97, tokens at layer 8 .79", "Dufter and Sch\u00fctze 2020, tables",
-          {"original": 1}, _SCORE, margin=0.1),
+    Claim("Two languages without a token in common meet in one network: training is worth more than a tenth",
+          "0.70 : 0.00; sentences at layer 8 .97, tokens at layer 8 .79", "Dufter and Sch\u00fctze 2020, tables",
+          {"original": 1, "untrained": -1}, _SCORE, margin=0.1),
     Claim("A recipe that begins with vectors of tokens reaches the original's score with a tenth of its tokens",
           "none: the recipe is ours", "the aim of this study", {"ours": 1, "original": -1}, _SCORE),
     _worse("lang-pos", "Without common positions they meet less"),
