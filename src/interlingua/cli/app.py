@@ -24,6 +24,7 @@ from interlingua.cli import (
     retrieve,
     senses,
     shards,
+    steer,
     study,
     symbols,
     tour,
@@ -76,6 +77,7 @@ senses.add_to(probe.app)
 overlap.add_to(probe.app)
 symbols.add_to(probe.app)
 fake.add_to(probe.app)
+steer.add_to(probe.app)
 app.add_typer(probe.app, name="probe")
 app.add_typer(retrieve.app, name="retrieve")
 app.add_typer(translate.app, name="translate")
