@@ -150,7 +150,7 @@ class QuestionsStudy:
             run_entries(probing, _matrix(recipe), blocks=True)
         else:
             probing.stage("xquad", _taken, recipe.matrix, recipe.model)
-        suite = _translated(folder.resolve() / "drawn", recipe)
+        suite = _translated(folder / "drawn", recipe)
         run_entries(probing, suite, blocks=True, encoder=cache(lambda: _drawn(probing, recipe, suite.root)))
 
     def evidence(self, scores: Sequence[Score]) -> Mapping[str, Evidence]:
