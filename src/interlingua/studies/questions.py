@@ -106,8 +106,8 @@ CLAIMS = (
     Claim("Taught in Japanese, Chinese is answered better than taught in English",
           "Korean from Chinese 78.2, from English 69.3; Chinese from Korean 82.7, from English 78.8", _HSU,
           {"ja on Chinese": 1, "en on Chinese": -1}, "matrix", about=MASKED),
-    Claim("What Japanese adds to English as what is taught is more in Chinese than in English",
-          "taught in Chinese instead of English: Korean +8.9, English -34.8", _HSU,
+    Claim("Taught in Japanese instead of English, Chinese gains more than English does",
+          "in Chinese instead of English: Korean +8.9, English -34.8", _HSU,
           {"ja on Chinese": 1, "en on Chinese": -1, "ja on English": -1, "en on English": 1}, "matrix", about=MASKED),
     Claim("A language's own questions teach it better than English ones", "Chinese 88.7 : 78.8", _HSU,
           {"ja on Japanese": 1, "en on Japanese": -1}, "matrix", about=MASKED),
@@ -150,7 +150,7 @@ class QuestionsStudy:
             run_entries(probing, _matrix(recipe), blocks=True)
         else:
             probing.stage("xquad", _taken, recipe.matrix, recipe.model)
-        suite = _translated(folder.resolve() / "drawn", recipe)
+        suite = _translated(folder / "drawn", recipe)
         run_entries(probing, suite, blocks=True, encoder=cache(lambda: _drawn(probing, recipe, suite.root)))
 
     def evidence(self, scores: Sequence[Score]) -> Mapping[str, Evidence]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -84,6 +85,8 @@ DISCIPLINES: dict[Name, _Discipline] = {
 _ARMS: dict[Part, str] = {
     "none": "pretrained", "embeddings": "new embeddings", "body": "new body", "all": "all new",
 }  # fmt: skip
+#: The control: the most frequent label of the test part.
+_MAJORITY = "majority"
 _PUBLISHED: dict[Part, int] = {"none": 0, "embeddings": 1, "all": 2}
 
 
@@ -154,6 +157,7 @@ class SymbolsStudy:
             for name, file in files.items():
                 suite = _suite(probing.folder / "drawn" / f"{name}-{seed}", name, seed, recipe)
                 run_entries(probing, suite, encoder=cache(partial(_drawn, probing, name, file, suite)))
+                probing.stage(f"{name}.{_MAJORITY}", _guessed, name, file)
 
     def evidence(self, scores: Sequence[Score]) -> Mapping[str, Evidence]:
         """Accuracy, draw by draw."""
@@ -164,23 +168,24 @@ class SymbolsStudy:
         from interlingua.report.plots import heatmap
 
         values = _accuracy(scores)
+        taught = [s for s in plain(scores, "accuracy") if s.seed is not None]
         arms = [arm for arm in _ARMS if any(f"{name} {arm}" in values for name in DISCIPLINES)]
         names = [name for name in DISCIPLINES if any(f"{name} {arm}" in values for arm in arms)]
         rows: list[list[Cell]] = []
         for name in names:
             own = DISCIPLINES[name]
-            tested = next((s.n for s in plain(scores, "accuracy") if s.task.startswith(f"{name}.")), None)
+            tested = next(s.n for s in taught if s.task.startswith(f"{name}."))
             ours = (shown(list(values.get(f"{name} {arm}", {}).values())) for arm in arms)
-            rows.append([own.label, *ours, tested])
+            guess = list(values.get(f"{name} {_MAJORITY}", {}).values())
+            rows.append([own.label, *ours, shown(guess), tested])
             for task, figures in own.published.items():
                 theirs = {arm: f"{figures[place] / 100:.3f}" for arm, place in _PUBLISHED.items()}
-                rows.append([f"published, {task}", *(theirs.get(arm) for arm in arms), None])
+                rows.append([f"published, {task}", *(theirs.get(arm) for arm in arms), None, None])
         text = (
             f"{name_of(scores)}; each symbol is a word of its vocabulary, drawn at random. Pretrained: the network as "
             "it is; new embeddings: those drawn anew; all new: every weight drawn anew. Each arm is taught with the "
             "same examples, rate and steps, and scored after the last. Accuracy on the test part, of proteins over "
-            "residues; "
-            f"mean \u00b1 deviation over {len({s.seed for s in plain(scores)})} draws of words, weights and order. "
+            f"residues; mean \u00b1 deviation over {len({s.seed for s in taught})} draws of words, weights and order. "
             "Published: of BERT pretrained on English; stability and fluorescence are rank correlations."
         )
         matrix = [
@@ -190,7 +195,7 @@ class SymbolsStudy:
         drawing = heatmap(matrix, [DISCIPLINES[name].label for name in names], [_ARMS[arm] for arm in arms],
                           measure="accuracy", languages=False, title="Accuracy by part drawn anew",
                           caption="Mean over draws.")  # fmt: skip
-        columns = ["discipline", *(_ARMS[arm] for arm in arms), "tested"]
+        columns = ["discipline", *(_ARMS[arm] for arm in arms), "most frequent label", "tested"]
         return [
             Section(
                 "What was taught",
@@ -223,6 +228,16 @@ def _suite(folder: Path, name: Name, seed: int, recipe: SymbolsRecipe) -> SuiteR
         name=f"{name}-{seed}", model=recipe.model, root=folder, seeds=(seed,),
         entries=tuple(SuiteEntry(name=f"{name}.{arm}.{seed}", task=task, tune=tune(arm)) for arm in recipe.arms),
     )  # fmt: skip
+
+
+def _guessed(name: Name, file: Path) -> Iterator[Score]:
+    """The control of a discipline."""
+    from interlingua.probe.symbols import read_sequences
+
+    columns: dict[str, Any] = dict(DISCIPLINES[name].columns)
+    labels = Counter(label for one in read_sequences(file, **columns) if one.split == "test" for label in one.labels)
+    share = max(labels.values()) / labels.total()
+    yield Score(_MAJORITY, f"{name}.{_MAJORITY}", "en", "test", "accuracy", share, labels.total())
 
 
 def _drawn(probing: Probing, name: Name, file: Path, suite: SuiteRecipe) -> Encoder:
