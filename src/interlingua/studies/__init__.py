@@ -16,6 +16,7 @@ from interlingua.studies.sampling import SamplingStudy
 from interlingua.studies.senses import SensesStudy
 from interlingua.studies.sharing import SharingStudy
 from interlingua.studies.shift import ShiftStudy
+from interlingua.studies.size import SizeStudy
 from interlingua.studies.words import WordsStudy
 
 __all__ = [
@@ -28,6 +29,6 @@ STUDIES: dict[str, Study] = {
     study.name: study
     for study in (
         AlignmentStudy(), DepthStudy(), FamiliesStudy(), ObjectivesStudy(), OverlapStudy(), ParallelStudy(),
-        RetrievalStudy(), SamplingStudy(), SensesStudy(), SharingStudy(), ShiftStudy(), WordsStudy(),
+        RetrievalStudy(), SamplingStudy(), SensesStudy(), SharingStudy(), ShiftStudy(), SizeStudy(), WordsStudy(),
     )
 }  # fmt: skip
