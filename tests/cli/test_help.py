@@ -41,7 +41,8 @@ ALL = dict(verbs())
 def test_verbs_are_those_of_the_issue() -> None:
     # The lists of the issues, in the order of help.
     wanted = (
-        "tour, corpus build, vocab train, vocab report, vocab vectors, shards write, shards inspect, pretrain, watch, finetune,"
+        "tour, corpus build, vocab train, vocab report, vocab vectors, shards write, shards inspect, pretrain, watch,"
+        " finetune,"
         " continual, evaluate, compare, forecast, probe retrieve, probe geometry, probe links, probe words,"
         " probe senses, probe overlap, probe symbols, probe fake, probe steer, probe multilinguality,"
         " retrieve sentences, retrieve bitext, retrieve passages, translate train, translate run,"

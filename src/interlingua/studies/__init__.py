@@ -20,6 +20,7 @@ from interlingua.studies.sampling import SamplingStudy
 from interlingua.studies.senses import SensesStudy
 from interlingua.studies.sharing import SharingStudy
 from interlingua.studies.shift import ShiftStudy
+from interlingua.studies.size import SizeStudy
 from interlingua.studies.symbols import SymbolsStudy
 from interlingua.studies.words import WordsStudy
 
@@ -34,6 +35,6 @@ STUDIES: dict[str, Study] = {
     for study in (
         AcrossStudy(), AlignmentStudy(), DepthStudy(), FakeStudy(), FamiliesStudy(), FreezingStudy(),
         ObjectivesStudy(), OverlapStudy(), ParallelStudy(), QuestionsStudy(), RetrievalStudy(), SamplingStudy(),
-        SensesStudy(), SharingStudy(), ShiftStudy(), SymbolsStudy(), WordsStudy(),
+        SensesStudy(), SharingStudy(), ShiftStudy(), SizeStudy(), SymbolsStudy(), WordsStudy(),
     )
 }  # fmt: skip

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import random
 import shutil
 import statistics
 import time
@@ -32,10 +33,11 @@ from interlingua.recipe_file import load_recipe
 from interlingua.run import atomic_write
 from interlingua.scores import Score, append_scores, read_scores
 from interlingua.studies.base import Say
-from interlingua.studies.measures import Measure, Trained
+from interlingua.studies.following import following, read_log, rows_along
+from interlingua.studies.measures import Measure, Row, Trained
 from interlingua.tour.bible import BibleSplit, Verses, split_bible, write_verses
 
-__all__ = ["Arm", "ArmsRecipe", "Setup", "TimedArms", "TokenArms", "arm_recipe", "run_arms", "whole"]
+__all__ = ["Arm", "ArmsRecipe", "Setup", "TimedArms", "TokenArms", "arm_recipe", "part_of_verses", "run_arms", "whole"]
 
 #: Steps of a speed measurement and how many at its beginning are left out; rounds over all arms.
 MEASURED, WARM, ROUNDS = 14, 4, 3
@@ -51,6 +53,8 @@ class Arm:
         objectives: their sections of the recipe.
         changes: further ``key.sub=value`` words.
         apart: a network a language instead of one for all.
+        share: of the verses that are pretrained on.
+        followed: measured on the way as well.
     """
 
     name: str
@@ -58,6 +62,12 @@ class Arm:
     objectives: tuple[Mapping[str, Any], ...] = ({"type": "mlm"},)
     changes: tuple[str, ...] = ()
     apart: bool = False
+    share: float = 1.0
+    followed: bool = False
+
+    def shards(self, shared: Path) -> Path:
+        """The folder of its shards below that of the study."""
+        return shared / ("shards" if self.share == 1 else f"shards-{self.share:g}")
 
 
 class ArmsRecipe(Recipe):
@@ -98,12 +108,23 @@ class Setup:
         tree: sections of the recipe, over those of :func:`arm_recipe`.
         vocabulary: entries.
         verses: what is pretrained on.
+        along: what is measured on the way of arms that are followed.
+        marks: how often.
     """
 
     measures: Sequence[Measure]
     tree: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     vocabulary: int = 6000
     verses: Callable[[BibleSplit, Sequence[str]], Verses] = _all_verses
+    along: Sequence[Measure] = ()
+    marks: int = 8
+
+
+def part_of_verses(verses: Verses, share: float) -> Verses:
+    """So many of the verses, whole chapters, drawn so that a smaller share is part of a larger one."""
+    chapters = list(dict.fromkeys(verse.rsplit(".", 1)[0] for verse in verses))
+    kept = set(random.Random(0).sample(chapters, len(chapters))[: max(1, round(share * len(chapters)))])
+    return {verse: texts for verse, texts in verses.items() if verse.rsplit(".", 1)[0] in kept}
 
 
 def arm_recipe(
@@ -120,7 +141,7 @@ def arm_recipe(
         seed: of everything random.
         alone: the only language that is drawn.
     """
-    data: dict[str, Any] = {"shards": str(shared / "shards"), "exponent": 1.0}
+    data: dict[str, Any] = {"shards": str(arm.shards(shared)), "exponent": 1.0}
     if alone:
         # Networks that begin alike would have the tokens that languages share in common.
         data["weights"], seed = {alone: 1.0}, 1000 * (1 + recipe.languages.index(alone)) + seed
@@ -137,23 +158,28 @@ def arm_recipe(
             "evaluate_every": 10**6, "save_every": 2000,
         },
     }  # fmt: skip
+    if arm.followed:
+        tree["train"]["save_every"] = max(1, steps // setup.marks)
     for section, values in setup.tree.items():
         tree[section] |= values
     return load_recipe(tree, PretrainRecipe, [*recipe.changes, *arm.changes])
 
 
-def _prepare(folder: Path, split: BibleSplit, recipe: ArmsRecipe, setup: Setup, say: Say) -> None:
-    """Vocabulary and shards that all arms share."""
+def _prepare(arms: Sequence[Arm], folder: Path, split: BibleSplit, recipe: ArmsRecipe, setup: Setup, say: Say) -> None:
+    """Vocabulary of all the text, and shards of as much of it as arms see."""
     from interlingua.pretrain import train_vocabulary_stage, write_shards_stage
 
-    path = write_verses(setup.verses(split, recipe.languages), recipe.languages, folder / "bible.tsv")
-    tree = {
-        "data": {"parallel": [str(path)], "unit_tokens": 60, "held_out": 0.03},
-        "vocab": {"size": setup.vocabulary, "sample_characters": 2_000_000, "lowercase": True},
-    }
-    whole = load_recipe(tree, PretrainRecipe)
-    vocab = train_vocabulary_stage(whole.vocab, whole.data, folder / "shards" / "vocab", seed=0, say=say)
-    write_shards_stage(whole, vocab, folder / "shards", say=say)
+    verses = setup.verses(split, recipe.languages)
+    for arm in sorted({arm.share: arm for arm in (Arm("whole", ""), *arms)}.values(), key=lambda arm: -arm.share):
+        path = folder / f"{arm.shards(folder).name.replace('shards', 'bible')}.tsv"
+        tree = {
+            "data": {"parallel": [str(write_verses(part_of_verses(verses, arm.share), recipe.languages, path))],
+                     "unit_tokens": 60, "held_out": 0.03},
+            "vocab": {"size": setup.vocabulary, "sample_characters": 2_000_000, "lowercase": True},
+        }  # fmt: skip
+        whole = load_recipe(tree, PretrainRecipe)
+        vocab = train_vocabulary_stage(whole.vocab, whole.data, folder / "shards" / "vocab", seed=0, say=say)
+        write_shards_stage(whole, vocab, arm.shards(folder), say=say)
 
 
 def _speeds(
@@ -181,7 +207,7 @@ def _speeds(
             )
             gaps = [after - before for before, after in itertools.pairwise(marks[WARM:])]
             seconds[arm.name].append(statistics.median(gaps))
-            tokens[arm.name].append(statistics.median(row["tokens_per_second"] for row in _log(run)[WARM:]))
+            tokens[arm.name].append(statistics.median(row["tokens_per_second"] for row in read_log(run)[WARM:]))
             say(f"{arm.name}: {1 / seconds[arm.name][-1]:.1f} steps/s, {tokens[arm.name][-1]:,.0f} tokens/s")
     shutil.rmtree(folder / "speed", ignore_errors=True)
     found = {
@@ -191,10 +217,6 @@ def _speeds(
     }
     atomic_write(path, json.dumps(found, indent=1))
     return found
-
-
-def _log(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(row) for row in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def whole(result: PretrainResult) -> PretrainResult:
@@ -211,7 +233,7 @@ def whole(result: PretrainResult) -> PretrainResult:
 
 def _steps(
     arms: Sequence[Arm], folder: Path, recipe: TimedArms | TokenArms, setup: Setup, say: Say
-) -> tuple[dict[str, int], dict[str, list[tuple[str, str, str, float, int]]]]:
+) -> tuple[dict[str, int], dict[str, list[Row]]]:
     """Steps of every arm, and what was found out about its speed."""
     if isinstance(recipe, TimedArms):
         speeds = _speeds(arms, folder, recipe, setup, say)
@@ -231,9 +253,16 @@ def _trained(
     first, tokens, done = None, 0.0, 0
     for lang in alone:
         own = arm_recipe(arm, folder, recipe, setup, steps=steps // len(alone), seed=seed, alone=lang)
-        result = whole(pretrain(own, folder / "arms" / own.name))
+        run = folder / "arms" / own.name
+
+        def looked(checkpoint: Path, own: PretrainRecipe = own) -> Trained:
+            return Trained(dict.fromkeys(recipe.languages, checkpoint), own, split, recipe.languages)
+
+        on_step = following(run, own.train.save_every, setup.along, looked) if arm.followed else None
+        result = whole(pretrain(own, run, on_step=on_step))
         folders |= dict.fromkeys([lang] if lang else recipe.languages, result.checkpoint)
-        tokens += sum(_log(result.folder)[-1]["drawn_tokens"].values())
+        state = json.loads((result.checkpoint / "training" / "state.json").read_text(encoding="utf-8"))
+        tokens += sum(state["drawn"])
         done += result.training.step
         first = first or own
     assert first is not None  # a study has languages
@@ -251,7 +280,7 @@ def run_arms(arms: Sequence[Arm], folder: Path, recipe: TimedArms | TokenArms, s
         say: told in a line what was done.
     """
     split = split_bible()
-    _prepare(folder, split, recipe, setup, say)
+    _prepare(arms, folder, split, recipe, setup, say)
     steps, speeds = _steps(arms, folder, recipe, setup, say)
     file = folder / "scores.jsonl"
     done = {(s.model, s.seed) for s in read_scores(file)} if file.exists() else set()
@@ -261,6 +290,7 @@ def run_arms(arms: Sequence[Arm], folder: Path, recipe: TimedArms | TokenArms, s
                 continue
             trained = _trained(arm, folder, recipe, setup, split, steps=steps[arm.name], seed=seed)
             rows = [row for measure in setup.measures for row in measure(trained)] + speeds.get(arm.name, [])
+            rows += [row for run in {own.parents[1] for own in trained.folders.values()} for row in rows_along(run)]
             append_scores(
                 file,
                 [Score(arm.name, task, lang, "held-out", metric, value, n, seed)

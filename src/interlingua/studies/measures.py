@@ -70,8 +70,11 @@ class Trained:
     def encoders(self) -> dict[str, Encoder]:
         """Language -> the encoder that reads it."""
         from interlingua.models.encoder import load
+        from interlingua.train.dist import pick_device
 
         opened = {path: load(path) for path in {self.checkpoint(lang) for lang in self.languages}}
+        for encoder in opened.values():
+            encoder.model.to(pick_device("auto"))
         return {lang: opened[self.checkpoint(lang)] for lang in self.languages}
 
     def states(self, lang: str, texts: Sequence[str], layers: Sequence[int] | None = None) -> States:
@@ -271,7 +274,7 @@ def _bits(trained: Trained, folder: Path) -> list[Row]:
     from interlingua.recipe_objectives import MLMRecipe
     from interlingua.shards.read import ShardSet
     from interlingua.shards.stream import Stream
-    from interlingua.train.dist import Spread
+    from interlingua.train.dist import Spread, pick_device
     from interlingua.train.heldout import held_out_losses
 
     recipe = trained.recipe
@@ -285,7 +288,7 @@ def _bits(trained: Trained, folder: Path) -> list[Row]:
         tokenizer = open_tokenizer(checkpoint)
         stream = Stream(shards, tokenizer, seed=0, batch_tokens=8192, row_length=128, exponent=0.0)
         masked = build_mixture([MLMRecipe()], tokenizer, how="sum", seed=0).objectives
-        model = AutoModelForMaskedLM.from_pretrained(checkpoint).eval()
+        model = AutoModelForMaskedLM.from_pretrained(checkpoint).eval().to(pick_device("auto"))
         loss_of = Spread(model, {}, "replicate").loss
         found = held_out_losses(loss_of, model.device, stream, masked, batches=6).bits_per_character["mlm"]
         rows += [("bits", lang, "bits_per_character", found[lang], shards.count(lang))

@@ -46,6 +46,7 @@ SCALES = {
     "full": SharingRecipe(
         tokens=4_000_000_000,
         seeds=(0, 1, 2),
+        languages=("en", "fr", "ru"),
         layers=8,
         changes=("model.hidden=768", "model.feed_forward=3072", "train.batch_tokens=131072", "train.lr=5e-4",
                  "train.embedding_lr=null"),
