@@ -125,7 +125,7 @@ class DepthStudy:
             "not centred": (seed_values(scores, "bible part", "accuracy", others), 3),
             "P@1 centred": (seed_values(scores, "retrieval centred", "p1", others), 3),
             "bits": (seed_values(scores, "bits", "bits_per_character", ["en", *others]), 2),
-            "published gap": {f"layers-{depth}": PUBLISHED[depth][2] for depth in depths if depth in PUBLISHED},
+            "published gap": {f"layers-{depth}": PUBLISHED[depth][2] / 100 for depth in depths if depth in PUBLISHED},
             "tokens": number_of(scores, "tokens"),
         }
         method = (

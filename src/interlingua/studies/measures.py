@@ -105,7 +105,10 @@ Measure = Callable[[Trained], Iterable[Row]]
 
 
 def cost(trained: Trained) -> list[Row]:
-    """Steps and tokens of pretraining; layers, width and parameters of a network, with the parts of one language."""
+    """Steps and tokens of pretraining; layers, width and parameters of the encoder.
+
+    Parameters are those of one language, as a plain encoder without its LM's head has them.
+    """
     model = trained.encoders[trained.languages[0]].model
     found = {
         "steps": trained.steps,
