@@ -21,6 +21,7 @@ from interlingua.studies.senses import SensesStudy
 from interlingua.studies.sharing import SharingStudy
 from interlingua.studies.shift import ShiftStudy
 from interlingua.studies.size import SizeStudy
+from interlingua.studies.steering import SteeringStudy
 from interlingua.studies.symbols import SymbolsStudy
 from interlingua.studies.words import WordsStudy
 
@@ -35,6 +36,6 @@ STUDIES: dict[str, Study] = {
     for study in (
         AcrossStudy(), AlignmentStudy(), DepthStudy(), FakeStudy(), FamiliesStudy(), FreezingStudy(),
         ObjectivesStudy(), OverlapStudy(), ParallelStudy(), QuestionsStudy(), RetrievalStudy(), SamplingStudy(),
-        SensesStudy(), SharingStudy(), ShiftStudy(), SizeStudy(), SymbolsStudy(), WordsStudy(),
+        SensesStudy(), SharingStudy(), ShiftStudy(), SizeStudy(), SteeringStudy(), SymbolsStudy(), WordsStudy(),
     )
 }  # fmt: skip

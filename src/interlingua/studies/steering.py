@@ -1,0 +1,235 @@
+"""One language made another by a vector: what small masked LMs say of moved states, by layer and alpha.
+
+In: the bundled Bible in two languages, and the first beside its copy in other letters. Out: for each network, layer and
+alpha the share of tokens of the target language, BLEU of single words, and how often a word becomes its translation
+(:mod:`interlingua.evaluate.tokens`); what some sentences become, in ``sentences.tsv``. Decisions: verses that are moved
+are of chapters that no network saw, and means are of verses that it did; the layer is, for each network, the one with
+the highest BLEU at alpha 1. Price: the layer is chosen by what it is then judged by, so that only differences between
+alphas are claimed; networks of this size translate little of a real language.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from interlingua.recipe_base import Positive
+from interlingua.report.page import Figure, Section, Table
+from interlingua.scores import Score
+from interlingua.studies.arms import Arm, Setup, TokenArms, run_arms
+from interlingua.studies.base import Claim, Evidence, Say
+from interlingua.studies.measures import Measure, Row, Trained, cost
+from interlingua.studies.words import MUSE
+from interlingua.text.fake import fake_tag, fake_text
+from interlingua.tour.bible import BibleSplit, Verses
+
+__all__ = ["SteeringRecipe", "SteeringStudy"]
+
+SOURCE, TARGET, COPY = "en", "de", fake_tag("en")
+ALPHAS = (0.0, 1.0, 2.0, 3.0, 4.0)
+#: Verses that are moved, verses that means are taken of, sentences that are written down.
+MOVED, MEANS, SHOWN = 200, 2000, 5
+_MUON = ("train.optimizer=muon", "train.lr=5e-3", "train.embedding_lr=2e-3")
+
+
+def _drawn(target: str) -> str:
+    return f"data.weights={{{SOURCE}: 1, {target}: 1}}"
+
+
+ARMS = (
+    Arm("copy", "English and its copy, masked LM", changes=(*_MUON, _drawn(COPY))),
+    Arm("mlm", "English and German, masked LM", changes=(*_MUON, _drawn(TARGET))),
+    Arm("tlm", "English and German, masked and translation LM", ({"type": "mlm"}, {"type": "tlm"}),
+        (*_MUON, _drawn(TARGET), "mix=sample")),
+)  # fmt: skip
+
+
+class SteeringRecipe(TokenArms):
+    """How large the study of steering is run."""
+
+    tokens: Positive = 5_000_000
+    languages: tuple[str, ...] = (SOURCE, TARGET, COPY)
+    root: Path = Path("data")
+    """Folder with the data that do not ship with the package; docs/study.md lists them."""
+
+
+_LIU = "Liu et al. 2020 (arXiv 2010.10041), printed sentences of mBERT"
+_SAID = "en to zh: alpha 1 mixes the two, 2 and 3 leave no English"
+_LOST = "en to zh: at alpha 3 hardly a word of the sentence is left"
+_BLEU = "bleu"
+
+
+def _claims() -> Iterator[Claim]:
+    for arm, label in (("copy", "English to its copy"), ("tlm", "English to German, with translation LM"),
+                       ("mlm", "English to German")):  # fmt: skip
+        yield Claim(f"{label}: the network names more tokens of the target at alpha 1 than unmoved", _SAID, _LIU,
+                    {f"{arm} 1": 1, f"{arm} 0": -1}, "share")  # fmt: skip
+        yield Claim(f"{label}: ... and more at 2 than at 1", _SAID, _LIU, {f"{arm} 2": 1, f"{arm} 1": -1}, "share")
+        yield Claim(f"{label}: words of the translation are among them, more than unmoved", _SAID, _LIU,
+                    {f"{arm} 1": 1, f"{arm} 0": -1}, _BLEU)  # fmt: skip
+        yield Claim(f"{label}: at alpha 4 fewer are left than at 1", _LOST, _LIU,
+                    {f"{arm} 1": 1, f"{arm} 4": -1}, _BLEU)  # fmt: skip
+
+
+def _copied(split: BibleSplit) -> BibleSplit:
+    """The verses with the copy among their languages."""
+    from dataclasses import replace
+
+    def with_copy(verses: Verses) -> dict[str, dict[str, str]]:
+        # The vocabulary is of lower case, which letters of the copy do not have.
+        return {
+            verse: {**texts, COPY: fake_text(texts[SOURCE].lower())}
+            for verse, texts in verses.items()
+            if SOURCE in texts
+        }
+
+    return replace(split, pretrain=with_copy(split.pretrain), test_verses=with_copy(split.test_verses))
+
+
+def _steered(dictionaries: Path, folder: Path) -> Measure:
+    """What a network says of English verses that are moved to the language that it was taught beside English."""
+
+    def measured(trained: Trained) -> list[Row]:
+        from transformers import AutoModelForMaskedLM
+
+        from interlingua.evaluate.tokens import translate_tokens
+        from interlingua.models.checkpoint import open_checkpoint
+        from interlingua.text.lexicons import read_lexicon_parts
+        from interlingua.train.dist import pick_device
+
+        target = next(lang for lang in (TARGET, COPY) if trained.recipe.data.weights.get(lang))
+        split = _copied(trained.split)
+        held = [texts for texts in split.test_verses.values() if target in texts][:MOVED]
+        seen = [texts for texts in split.pretrain.values() if target in texts][:MEANS]
+        network, tokenizer = open_checkpoint(trained.checkpoint(SOURCE), AutoModelForMaskedLM, with_head=True)
+        entries = list(read_lexicon_parts(dictionaries, source_lang=SOURCE, target_lang=TARGET))
+        words = {e.source for e in entries}
+        pairs = (
+            [(w, fake_text(w.lower())) for w in words] if target == COPY else [(e.source, e.target) for e in entries]
+        )
+        found = translate_tokens(
+            network.to(pick_device("auto")), tokenizer, [texts[SOURCE] for texts in held],
+            [texts[target].lower() for texts in held], languages=(SOURCE, target),
+            texts={lang: [texts[lang] for texts in seen] for lang in (SOURCE, target)}, alphas=ALPHAS, lexicon=pairs,
+        )  # fmt: skip
+        with (folder / "sentences.tsv").open("a", encoding="utf-8") as file:
+            for one in found.steered:
+                for i in range(min(SHOWN, len(held))):
+                    row = (trained.recipe.name, one.layer, f"{one.alpha:g}", held[i][SOURCE], one.texts[i])
+                    file.write("\t".join(str(cell).replace("\t", " ") for cell in row) + "\n")
+        rows: list[Row] = [(s.task, s.language, s.metric, s.value, s.n) for s in found.scores("")]
+        return [*rows, ("steering.reference", target, "target_share", found.reference_share, found.sentences)]
+
+    return measured
+
+
+class SteeringStudy:
+    """Tokens of one language made another's."""
+
+    name: ClassVar = "steering"
+    title: ClassVar = "One language made another"
+    question: ClassVar = "Does a masked LM whose states are moved by the difference of languages' means translate?"
+    scales: ClassVar = {
+        "small": SteeringRecipe(),
+        "full": SteeringRecipe(
+            tokens=2_000_000_000,
+            seeds=(0, 1, 2, 3, 4),
+            changes=("model.hidden=512", "model.layers=8", "model.feed_forward=2048", "train.batch_tokens=131072",
+                     "train.lr=2e-3", "train.embedding_lr=1e-3"),
+        ),
+    }  # fmt: skip
+    claims: ClassVar = tuple(_claims())
+
+    def run(self, folder: Path, recipe: SteeringRecipe, *, say: Say) -> None:
+        """Pretrain and measure what is missing."""
+        setup = Setup(
+            (cost, _steered(MUSE.file(recipe.root), folder)),
+            tree={"model": {"layers": 4}},
+            vocabulary=8000,
+            verses=lambda split, languages: _copied(split).pretrain,
+        )
+        run_arms(ARMS, folder, recipe, setup, say=say)
+
+    def evidence(self, scores: Sequence[Score]) -> Mapping[str, Evidence]:
+        """Shares and BLEU at each network's layer, seed by seed."""
+        cells, layers = _cells(scores), _layers(scores)
+        found: dict[str, dict[str, dict[int, float]]] = {"target_share": {}, "bleu1": {}}
+        for (arm, seed, layer, alpha, metric), value in cells.items():
+            if metric in found and layers.get(arm) == layer:
+                found[metric].setdefault(f"{arm} {alpha:g}", {})[seed] = value
+        return {
+            "share": Evidence(found["target_share"], "share of tokens of the target"),
+            _BLEU: Evidence(found["bleu1"], "BLEU of single words"),
+        }
+
+    def sections(self, scores: Sequence[Score]) -> list[Section]:
+        """Every network by layer and alpha."""
+        from interlingua.report.plots import heatmap
+
+        cells, layers = _cells(scores), _layers(scores)
+        shares = {s.model: s.value for s in scores if s.task == "steering.reference"}
+        found = []
+        for arm in ARMS:
+            if arm.name not in layers:
+                continue
+            depth = sorted({layer for name, _, layer, _, _ in cells if name == arm.name})
+
+            def mean(layer: int, alpha: float, metric: str, name: str = arm.name) -> float | None:
+                own = [value for key, value in cells.items() if (key[0], *key[2:]) == (name, layer, alpha, metric)]
+                return statistics.fmean(own) if own else None
+
+            figure: Figure = heatmap(
+                [[mean(layer, alpha, "bleu1") for alpha in ALPHAS] for layer in depth],
+                [f"layer {layer}" for layer in depth],
+                [f"alpha {alpha:g}" for alpha in ALPHAS],
+                measure="BLEU of single words",
+                languages=False,
+                digits=1,
+                title=f"{arm.label}: BLEU",
+                caption="Mean over seeds; layer 0: the embeddings.",
+            )
+            best = layers[arm.name]
+            table = Table(
+                f"At layer {best}, mean over seeds", "",
+                ["alpha", "tokens of the target", "BLEU of single words", "P@1 of words"],
+                [[f"{alpha:g}", *(mean(best, alpha, metric) for metric in ("target_share", "bleu1", "p1"))]
+                 for alpha in ALPHAS],
+            )  # fmt: skip
+            text = (
+                f"The table is of layer {best}, means over seeds. Tokens of the target among those of the translations "
+                f"themselves: {shares[arm.name]:.3f}."
+            )
+            found.append(Section(arm.label, [text], [figure, table]))
+        method = (
+            f"BERT of 4 layers of width 128, 8,000 entries for three languages, pretrained on verses of the bundled "
+            f"Bible in two of them; {MOVED} verses of chapters that it did not see are moved, by means over {MEANS:,} "
+            "that it saw. Tokens of the target: more frequent in its text than in English. P@1: words of one token "
+            "that became a translation of one token in MUSE's dictionary, or their own copy. All is in lower case. "
+            "What some sentences become stands in sentences.tsv: network, layer, alpha, the verse, what is said."
+        )
+        return [Section("What was moved", [f"Command: interlingua study run {self.name} root=data", method]), *found]
+
+
+_Key = tuple[str, int, int, float, str]
+
+
+def _cells(scores: Sequence[Score]) -> dict[_Key, float]:
+    """(arm, seed, layer, alpha, metric) -> value."""
+    found: dict[_Key, float] = {}
+    for s in scores:
+        parts = s.task.split(".", 2)
+        if len(parts) == 3 and parts[0] == "steering" and s.seed is not None:
+            layer, alpha = int(parts[1].removeprefix("layer")), float(parts[2].removeprefix("alpha"))
+            found[s.model, s.seed, layer, alpha, s.metric] = s.value
+    return found
+
+
+def _layers(scores: Sequence[Score]) -> dict[str, int]:
+    """Arm -> the layer with the highest BLEU at alpha 1, mean over seeds."""
+    sums: dict[str, dict[int, list[float]]] = {}
+    for (arm, _, layer, alpha, metric), value in _cells(scores).items():
+        if (alpha, metric) == (1.0, "bleu1"):
+            sums.setdefault(arm, {}).setdefault(layer, []).append(value)
+    return {arm: max(by, key=lambda layer: statistics.fmean(by[layer])) for arm, by in sums.items()}
