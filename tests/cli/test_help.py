@@ -45,6 +45,7 @@ def test_verbs_are_those_of_the_issue() -> None:
         " finetune,"
         " continual, evaluate, compare, forecast, probe retrieve, probe geometry, probe links, probe words,"
         " probe senses, probe overlap, probe symbols, probe fake, probe steer, probe multilinguality,"
+        " probe dictionaries,"
         " retrieve sentences, retrieve bitext, retrieve passages, translate train, translate run,"
         " translate score, report,"
         " study list, study run, study report, recipe list, recipe show, recipe check,"

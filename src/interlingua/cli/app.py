@@ -11,6 +11,7 @@ from interlingua.cli import (
     compare,
     continual,
     corpus,
+    dictionaries,
     doctor,
     evaluate,
     fake,
@@ -78,6 +79,7 @@ overlap.add_to(probe.app)
 symbols.add_to(probe.app)
 fake.add_to(probe.app)
 steer.add_to(probe.app)
+dictionaries.add_to(probe.app)
 app.add_typer(probe.app, name="probe")
 app.add_typer(retrieve.app, name="retrieve")
 app.add_typer(translate.app, name="translate")

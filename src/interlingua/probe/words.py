@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
     from interlingua.probe.wordstates import WordedText
 
-__all__ = ["WordTranslation", "WordVectors", "procrustes", "translate_words", "translation_ranks", "word_vectors"]
+__all__ = [
+    "WordTranslation", "WordVectors", "lexicon_parts", "procrustes", "translate_words", "translation_ranks",
+    "word_vectors",
+]  # fmt: skip
 
 Vectors = NDArray[np.float32]
 
@@ -204,10 +207,13 @@ class WordTranslation:
         ]
 
 
-def _lexicon_parts(
+def lexicon_parts(
     entries: Iterable[LexiconEntry], every_part: bool
 ) -> tuple[dict[str, set[str]], list[tuple[str, str]]]:
-    """Words to ask with their translations, and pairs to learn from."""
+    """Words to ask with their translations, and pairs to learn from, all lower-cased.
+
+    Asked are the words of the part ``test``, or all of them where there is none or every part is to be asked.
+    """
     tests: dict[str, set[str]] = {}
     train = []
     entries = list(entries)
@@ -247,7 +253,7 @@ def translate_words(
     Raises:
         DataError: no test word has vectors on both sides, or, with ``align``, no pair to learn from.
     """
-    tests, train = _lexicon_parts(entries, every_part)
+    tests, train = lexicon_parts(entries, every_part)
     ours, theirs = ({word: i for i, word in enumerate(side.words)} for side in (source, target))
     gold = {word: [theirs[t] for t in sorted(right) if t in theirs] for word, right in tests.items() if word in ours}
     asked = [word for word, right in gold.items() if right]

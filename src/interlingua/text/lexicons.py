@@ -14,7 +14,7 @@ from interlingua.languages import canonical
 from interlingua.text.documents import table_cells
 from interlingua.text.lines import OnBad, ReadReport, nfc, numbered_lines
 
-__all__ = ["LexiconEntry", "read_lexicon", "read_lexicon_parts"]
+__all__ = ["LexiconEntry", "read_lexicon", "read_lexicon_pairs", "read_lexicon_parts"]
 
 #: MUSE's parts by the order of source words in its full lists: 5,000 to learn from, 1,500 to test on.
 _MUSE_TRAIN, _MUSE_TEST = 5000, 6500
@@ -93,19 +93,60 @@ def read_lexicon_parts(
         for source, target in read_lexicon(path, report=counts):
             yield LexiconEntry(source, target)
         return
-    for number, cells in table_cells(path, counts, "raise"):
-        row = dict(zip(header, cells, strict=True))
-        if number == 1 or ("pair" in row and tuple(map(canonical, row["pair"].split("-"))) != wanted):
-            continue
-        part = row.get("split", "")
-        if not part and row.get("src_rank", "").isdigit():
-            rank = int(row["src_rank"])
-            part = "train" if rank < _MUSE_TRAIN else "test" if rank < _MUSE_TEST else "rest"
-        counts.rows += 1
-        yield LexiconEntry(nfc(row["src"]), nfc(row["tgt"]), part)
+    for pair, entry in _entries(path, header, counts):
+        if pair in (None, wanted):
+            counts.rows += 1
+            yield entry
     if not counts.rows:
         raise DataError(
             f"no entries from {wanted[0]!r} to {wanted[1]!r} in {path.name!r}",
             expected="rows whose pair names these two languages, in this order",
             where=str(path),
         )
+
+
+def read_lexicon_pairs(path: str | Path) -> dict[tuple[str, str], list[LexiconEntry]]:
+    """(source, target) -> entries of a table of many pairs of languages, in the file's order.
+
+    Args:
+        path: a table with ``pair``, ``src``, ``tgt``, and what else :func:`read_lexicon_parts` reads.
+
+    Raises:
+        DataError: unreadable, a column that is missing, or a table without rows.
+        LanguageError: an unknown tag.
+    """
+    path = Path(path)
+    _, first = next(numbered_lines(path, ReadReport()), (0, ""))
+    header = first.split("\t")
+    if missing := {"pair", "src", "tgt"} - set(header):
+        raise DataError(f"no column {', '.join(sorted(missing))} among {header!r}",
+                        expected="pair (en-de), src and tgt", where=str(path))  # fmt: skip
+    found: dict[tuple[str, str], list[LexiconEntry]] = {}
+    for pair, entry in _entries(path, header, ReadReport()):
+        assert pair is not None  # there is the column
+        found.setdefault(pair, []).append(entry)
+    if not found:
+        raise DataError("a table without rows", expected="words and their translations", where=str(path))
+    return found
+
+
+def _entries(
+    path: Path, header: list[str], counts: ReadReport
+) -> Iterator[tuple[tuple[str, str] | None, LexiconEntry]]:
+    """Rows of a table with their pair of languages, where it has a column for it."""
+    known: dict[str, tuple[str, str]] = {}
+    for number, cells in table_cells(path, counts, "raise"):
+        if number == 1:
+            continue
+        row = dict(zip(header, cells, strict=True))
+        name = row.get("pair")
+        if name is not None and name not in known:
+            source, dash, target = name.partition("-")
+            if not dash:
+                raise DataError(f"pair {name!r}", expected="two tags, as en-de", where=f"{path}, line {number}")
+            known[name] = canonical(source), canonical(target)
+        part = row.get("split", "")
+        if not part and row.get("src_rank", "").isdigit():
+            rank = int(row["src_rank"])
+            part = "train" if rank < _MUSE_TRAIN else "test" if rank < _MUSE_TEST else "rest"
+        yield (known[name] if name is not None else None), LexiconEntry(nfc(row["src"]), nfc(row["tgt"]), part)
