@@ -77,6 +77,8 @@ def test_every_arm_is_a_recipe_that_runs(bibles: Path, tmp_path: Path) -> None:
             if name not in {"untrained", "vectors alone"}:
                 assert steps == pytest.approx(share * long, rel=0.05), name
             assert tree.model.dropout == (0.1 if share == 1 or name == "untrained" else 0.0)
+    with pytest.raises(ValueError, match="static = 5 of passes = 50"):
+        FakeRecipe(passes=50)
     with pytest.raises(RecipeError, match=r"switches order(?s:.*)inv-order"):
         STUDIES["fake"].run(tmp_path / "x", FakeRecipe(root=bibles, switches=("order",)), say=lambda text: None)
 

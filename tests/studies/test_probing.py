@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.stats
 from tests.fixtures_cli import run as cli
+from tests.fixtures_studies import run_twice
 
 from interlingua.errors import DataError, LanguageError, RecipeError, RunError
 from interlingua.languages import language
@@ -46,18 +47,8 @@ def files(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def measured(name: str, recipe: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Score]:
     """Run a study; run it again without a model, which changes nothing; write its page, also half done."""
     study = STUDIES[name]
-    study.run(folder, recipe, say=lambda text: None)
-    before = (folder / "scores.jsonl").read_bytes()
-    with monkeypatch.context() as patched:
-        patched.setattr("interlingua.models.encoder.load", None)
-        study.run(folder, recipe, say=lambda text: None)
-    assert (folder / "scores.jsonl").read_bytes() == before
+    scores = run_twice(name, recipe, folder, monkeypatch)
     assert not (folder / "states").exists()
-    page, text = write_pages(study, folder)
-    assert "<svg" in page.read_text(encoding="utf-8")
-    words = text.read_text(encoding="utf-8")
-    assert all(claim.text in words for claim in study.claims)
-    scores = read_scores(folder / "scores.jsonl")
     kind = [s for s in scores if s.task == "checkpoint"]
     begun = ".".join(next(s.task for s in scores if s not in kind).split(".")[:2])
     half = tmp_folder(folder, [*kind, *(s for s in scores if s.task.startswith(begun))])

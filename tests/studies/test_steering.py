@@ -51,18 +51,19 @@ def test_from_text_to_the_page(root: Path, tmp_path: Path) -> None:
     reference = {s.model: s.value for s in scores if s.task == "steering.reference"}
     assert reference["copy"] == 1.0
     assert 0.5 < reference["mlm"] == reference["tlm"] < 1.0
-    with (out / "sentences.tsv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    assert len(rows) == 3 * 3 * 5 * 5
-    assert {row[0] for row in rows} == {"copy-0", "mlm-0", "tlm-0"}
     verses = {texts["en"] for texts in split_bible().test_verses.values()}
-    assert {row[3] for row in rows} <= verses
+    for arm in ("copy", "mlm", "tlm"):
+        with (out / "sentences" / f"{arm}-0.tsv").open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+        assert len(rows) == 3 * 5 * 5
+        assert {(row[0], row[1]) for row in rows} == {(str(layer), str(a)) for layer in range(3) for a in range(5)}
+        assert {row[2] for row in rows} <= verses
     before = (out / "scores.jsonl").read_bytes()
     study.run(out, recipe, say=lambda text: None)
     assert (out / "scores.jsonl").read_bytes() == before
-    found = steering._copied(split_bible()).test_verses
-    verse, texts = next(iter(found.items()))
-    assert real_text(texts["en-x-fake"]) == split_bible().test_verses[verse]["en"].lower()
+    with (out / "bible.tsv").open(encoding="utf-8", newline="") as file:
+        taught = next(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    assert real_text(taught["en-x-fake"]) == taught["en"].lower()
     write_pages(study, out)
     page = (out / "report.md").read_text(encoding="utf-8")
     assert "English and its copy, masked LM" in page

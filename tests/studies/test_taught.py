@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.fixtures_cli import run as cli
+from tests.fixtures_studies import run_twice
 
 from interlingua.errors import DataError
 from interlingua.evaluate.cache import ScoreCache
 from interlingua.recipe_suite import SuiteRecipe
-from interlingua.scores import Score, append_scores, read_scores
+from interlingua.scores import Score, append_scores
 from interlingua.studies import STUDIES, verdicts, write_pages
 from interlingua.studies.across import NLI, AcrossRecipe
 from interlingua.studies.freezing import TASKS, FreezingRecipe
 from interlingua.studies.probing import Probing, kind_of
 from interlingua.studies.questions import OTHERS, XQUAD, QuestionsRecipe
-from interlingua.studies.suites import BLOCKS, block_means, plain, run_entries, shown
+from interlingua.studies.suites import BLOCKS, block_means, plain, run_entries
 from interlingua.studies.symbols import SymbolsRecipe
+from interlingua.studies.tables import shown
 
 NEW = ("across", "freezing", "qa", "symbols")
 KIND = Score("m", "checkpoint", "und", "-", "masked_lm", 1.0, 1)
@@ -78,18 +80,8 @@ def taught_data(tiny_texts: dict[str, list[str]], tmp_path_factory: pytest.TempP
 def measured(name: str, recipe: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Score]:
     """Run a study; run it again without a model, which changes nothing; its weights are gone, its page whole."""
     study = STUDIES[name]
-    study.run(folder, recipe, say=lambda text: None)
-    before = (folder / "scores.jsonl").read_bytes()
-    with monkeypatch.context() as patched:
-        patched.setattr("interlingua.models.encoder.load", None)
-        study.run(folder, recipe, say=lambda text: None)
-    assert (folder / "scores.jsonl").read_bytes() == before
+    scores = run_twice(name, recipe, folder, monkeypatch)
     assert not list(folder.rglob("*.safetensors"))
-    page, text = write_pages(study, folder)
-    assert "<svg" in page.read_text(encoding="utf-8")
-    words = text.read_text(encoding="utf-8")
-    assert all(claim.text in words for claim in study.claims)
-    scores = read_scores(folder / "scores.jsonl")
     assert kind_of(scores) == "masked LM"
     half = folder.with_name(f"{folder.name}-part")
     first = next(s.task for s in scores if s.task != "checkpoint")

@@ -97,7 +97,7 @@ class AcrossRecipe(ProbeRecipe):
     """Threads of the CPU; 0 measures."""
 
 
-_RAJAEE = "Rajaee and Monz 2024 (arXiv 2402.02099), by lecture notes [N]"
+_RAJAEE = "Rajaee and Monz 2024 (arXiv 2402.02099), by lecture notes"
 
 
 def _claims() -> Iterator[Claim]:
@@ -119,7 +119,7 @@ def _claims() -> Iterator[Claim]:
                 {"questions lost": 1, "nli lost": -1}, "lost")  # fmt: skip
     yield Claim("Inference: a pair with English is judged worse than both sides in the other language",
                 "es 57.9, 61.1 : 70.9, hi 45.7, 55.6 : 59.6, ru 51.1, 57.9 : 65.7",
-                "K et al. 2020 (arXiv 1912.07840), by lecture notes [N]; taught in (fake) English",
+                "K et al. 2020 (arXiv 1912.07840), by lecture notes; taught in (fake) English",
                 {"nli others": 1, "nli with English": -1}, "scores", about=MASKED)  # fmt: skip
 
 

@@ -37,8 +37,24 @@ from interlingua.studies.following import following, read_log, rows_along
 from interlingua.studies.measures import Measure, Row, Trained
 from interlingua.tour.bible import BibleSplit, Verses, split_bible, write_verses
 
-__all__ = ["Arm", "ArmsRecipe", "Setup", "TimedArms", "TokenArms", "arm_recipe", "part_of_verses", "run_arms", "whole"]
+__all__ = [
+    "LARGER",
+    "Arm",
+    "ArmsRecipe",
+    "Setup",
+    "TimedArms",
+    "TokenArms",
+    "arm_recipe",
+    "part_of_verses",
+    "run_arms",
+    "whole",
+]
 
+#: What a network of the full scale is, as ``changes``.
+LARGER = (
+    "model.hidden=512", "model.layers=8", "model.feed_forward=2048", "train.batch_tokens=131072", "train.lr=5e-4",
+    "train.embedding_lr=null",
+)  # fmt: skip
 #: Steps of a speed measurement and how many at its beginning are left out; rounds over all arms.
 MEASURED, WARM, ROUNDS = 14, 4, 3
 
@@ -177,9 +193,9 @@ def _prepare(arms: Sequence[Arm], folder: Path, split: BibleSplit, recipe: ArmsR
                      "unit_tokens": 60, "held_out": 0.03},
             "vocab": {"size": setup.vocabulary, "sample_characters": 2_000_000, "lowercase": True},
         }  # fmt: skip
-        whole = load_recipe(tree, PretrainRecipe)
-        vocab = train_vocabulary_stage(whole.vocab, whole.data, folder / "shards" / "vocab", seed=0, say=say)
-        write_shards_stage(whole, vocab, arm.shards(folder), say=say)
+        own = load_recipe(tree, PretrainRecipe)
+        vocab = train_vocabulary_stage(own.vocab, own.data, folder / "shards" / "vocab", seed=0, say=say)
+        write_shards_stage(own, vocab, arm.shards(folder), say=say)
 
 
 def _speeds(

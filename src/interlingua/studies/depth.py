@@ -18,7 +18,7 @@ from interlingua.scores import Score
 from interlingua.studies.arms import Arm, Setup, TokenArms, run_arms
 from interlingua.studies.base import Claim, Evidence, Say, Values, seed_values
 from interlingua.studies.measures import CENTRED, bits, classified, cost, retrieval
-from interlingua.studies.tables import Column, arms_table, languages_of, number_of, seeds_of, spoken
+from interlingua.studies.tables import Column, arms_table, number_of, others_of, seeds_of, spoken
 
 __all__ = ["DepthRecipe", "DepthStudy", "parameters", "width"]
 
@@ -106,7 +106,7 @@ class DepthStudy:
 
     def evidence(self, scores: Sequence[Score]) -> Mapping[str, Evidence]:
         """The gap between English and the others, seed by seed."""
-        there = seed_values(scores, _TASK, "accuracy", _others(scores))
+        there = seed_values(scores, _TASK, "accuracy", others_of(scores))
         return {
             "gap": Evidence(_gap(scores), "the part of the Bible, English less the others"),
             "others": Evidence(there, "the part of the Bible, others"),
@@ -114,7 +114,7 @@ class DepthStudy:
 
     def sections(self, scores: Sequence[Score]) -> list[Section]:
         """A row a depth."""
-        others = _others(scores)
+        others = others_of(scores)
         depths = sorted({int(s.model.rpartition("-")[2]) for s in scores if s.task == _TASK})
         columns: dict[str, Column] = {
             "parameters": number_of(scores, "parameters"),
@@ -145,11 +145,7 @@ class DepthStudy:
 _TASK = f"bible part {CENTRED}"
 
 
-def _others(scores: Sequence[Score]) -> list[str]:
-    return languages_of(scores, "retrieval")
-
-
 def _gap(scores: Sequence[Score]) -> Values:
     here = seed_values(scores, _TASK, "accuracy", ["en"])
-    there = seed_values(scores, _TASK, "accuracy", _others(scores))
+    there = seed_values(scores, _TASK, "accuracy", others_of(scores))
     return {arm: {seed: value - there[arm][seed] for seed, value in by.items()} for arm, by in here.items()}

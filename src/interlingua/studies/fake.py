@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import model_validator
 
 from interlingua.errors import RecipeError
 from interlingua.recipe import PretrainRecipe
@@ -33,6 +34,7 @@ from interlingua.scores import Score, append_scores, read_scores
 from interlingua.studies.arms import whole
 from interlingua.studies.base import Claim, Evidence, Say, seed_values
 from interlingua.studies.probing import Source
+from interlingua.studies.tables import shown
 from interlingua.text.fake import fake_tag
 
 if TYPE_CHECKING:
@@ -131,6 +133,14 @@ class FakeRecipe(Recipe):
     changes: tuple[str, ...] = ()
     """`key.sub=value` words for all recipes."""
 
+    @model_validator(mode="after")
+    def _tenth(self) -> FakeRecipe:
+        if 10 * self.static >= self.passes:
+            raise ValueError(
+                f"static = {self.static} of passes = {self.passes}: vectors alone take the tenth that ours may have"
+            )
+        return self
+
 
 _DUFTER = "Dufter and Sch\u00fctze 2020, score from memory, unverified"
 _SCORE = "score"
@@ -224,17 +234,18 @@ def _rows(arms: Mapping[str, Arm], scores: Sequence[Score], cost: Mapping[str, f
     parts = [seed_values(scores, part, "p1", [FAKE]) for part in _PARTS]
     loss = seed_values(scores, "masked", "loss", [LANG])
     return [
-        [f"{name}: {arm.label}", _shown(whole_score[name]), *(statistics.fmean(by[name].values()) for by in parts),
-         _shown(loss.get(name)), len(whole_score[name]), round(cost[name] / 1e6, 1), arm.published]
-        for name, arm in arms.items() if name in whole_score
-    ]  # fmt: skip
-
-
-def _shown(values: Mapping[int, float] | None) -> str | None:
-    if not values:
-        return None
-    mean = f"{statistics.fmean(values.values()):.3f}"
-    return f"{mean} \u00b1 {statistics.stdev(values.values()):.3f}" if len(values) > 1 else mean
+        [
+            f"{name}: {arm.label}",
+            shown(whole_score[name].values()),
+            *(statistics.fmean(by[name].values()) for by in parts),
+            shown(loss.get(name, {}).values()),
+            len(whole_score[name]),
+            round(cost[name] / 1e6, 1),
+            arm.published,
+        ]
+        for name, arm in arms.items()
+        if name in whole_score
+    ]
 
 
 def _pass(corpus: FakeCorpus) -> int:

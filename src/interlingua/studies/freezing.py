@@ -23,7 +23,8 @@ from interlingua.report.page import Cell, Section, Table
 from interlingua.scores import Score
 from interlingua.studies.base import Claim, Evidence, Say, Values, unit_values
 from interlingua.studies.probing import MASKED, ProbeRecipe, Probing, Source, kind_of, name_of
-from interlingua.studies.suites import plain, run_entries, shown
+from interlingua.studies.suites import plain, run_entries
+from interlingua.studies.tables import shown
 
 __all__ = ["FreezingRecipe", "FreezingStudy"]
 
@@ -129,7 +130,7 @@ class FreezingRecipe(ProbeRecipe):
     """Threads of the CPU; 0 measures."""
 
 
-_WU = "Wu and Dredze 2019 (arXiv 1904.09077), by lecture notes [N]"
+_WU = "Wu and Dredze 2019 (arXiv 1904.09077), by lecture notes"
 
 
 def _claims() -> Iterator[Claim]:
@@ -224,7 +225,7 @@ def _words(metric: str) -> str:
 
 
 def _cell(values: Values, name: str, arm: str) -> str | None:
-    return shown(list(values.get(f"{name}.{arm}", {}).values()))
+    return shown(values.get(f"{name}.{arm}", {}).values())
 
 
 def _seeds(scores: Sequence[Score], name: Name, *, taught: bool = False) -> Values:

@@ -15,10 +15,10 @@ from typing import ClassVar
 from interlingua.recipe_base import Positive
 from interlingua.report.page import Section
 from interlingua.scores import Score
-from interlingua.studies.arms import Arm, Setup, TokenArms, run_arms
+from interlingua.studies.arms import LARGER, Arm, Setup, TokenArms, run_arms
 from interlingua.studies.base import Claim, Evidence, Say, Values, seed_values
 from interlingua.studies.measures import bits, classified, cost, pairs, retrieval, words
-from interlingua.studies.tables import Column, arms_table, languages_of, number_of, seeds_of, spoken
+from interlingua.studies.tables import Column, arms_table, number_of, others_of, seeds_of, spoken
 from interlingua.studies.words import MUSE
 
 __all__ = ["ParallelRecipe", "ParallelStudy"]
@@ -48,8 +48,7 @@ SCALES = {
         tokens=2_000_000_000,
         seeds=(0, 1, 2, 3, 4),
         languages=("en", "de", "fr", "es", "ru", "ja", "ko", "vi"),
-        changes=("model.hidden=512", "model.layers=8", "model.feed_forward=2048", "train.batch_tokens=131072",
-                 "train.lr=5e-4", "train.embedding_lr=null"),
+        changes=LARGER,
     ),
 }  # fmt: skip
 
@@ -89,7 +88,7 @@ class ParallelStudy:
 
     def evidence(self, scores: Sequence[Score]) -> Mapping[str, Evidence]:
         """Transfer, retrieval and what is lost across, seed by seed."""
-        others = _others(scores)
+        others = others_of(scores)
         transfer = seed_values(scores, "bible part", "accuracy", others)
         english = seed_values(scores, "bible part", "accuracy", ["en"])
         found = seed_values(scores, "retrieval", "p1", others)
@@ -102,7 +101,7 @@ class ParallelStudy:
 
     def sections(self, scores: Sequence[Score]) -> list[Section]:
         """A row an arm."""
-        others = _others(scores)
+        others = others_of(scores)
         columns: dict[str, Column] = {
             "part, English": (seed_values(scores, "bible part", "accuracy", ["en"]), 3),
             "part, others": (seed_values(scores, "bible part", "accuracy", others), 3),
@@ -129,16 +128,12 @@ class ParallelStudy:
                         [table] if table else [])]  # fmt: skip
 
 
-def _others(scores: Sequence[Score]) -> list[str]:
-    return languages_of(scores, "retrieval")
-
-
 def _less(left: Values, right: Values) -> dict[str, dict[int, float]]:
     """The difference arm by arm and seed by seed."""
     return {arm: {seed: value - right[arm][seed] for seed, value in by.items()} for arm, by in left.items()}
 
 
 def _lost(scores: Sequence[Score]) -> Values:
-    others = _others(scores)
+    others = others_of(scores)
     within = seed_values(scores, "pairs within", "accuracy", others)
     return _less(within, seed_values(scores, "pairs across", "accuracy", others))

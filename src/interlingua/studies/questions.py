@@ -27,7 +27,8 @@ from interlingua.report.page import Align, Cell, Figure, Section, Table
 from interlingua.scores import Score, read_scores
 from interlingua.studies.base import Claim, Evidence, Say
 from interlingua.studies.probing import MASKED, ProbeRecipe, Probing, Source, kind_of, name_of
-from interlingua.studies.suites import block_means, block_scores, plain, run_entries, shown
+from interlingua.studies.suites import block_means, block_scores, plain, run_entries
+from interlingua.studies.tables import shown
 from interlingua.text.lines import ReadReport, numbered_lines
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from interlingua.evaluate.forecast.facts import read_facts
 from interlingua.recipe_base import Positive
 from interlingua.report.page import Section, Table
 from interlingua.scores import Score
-from interlingua.studies.arms import Arm, Setup, TokenArms, run_arms
+from interlingua.studies.arms import LARGER, Arm, Setup, TokenArms, run_arms
 from interlingua.studies.base import Claim, Evidence, Say, seed_values
 from interlingua.studies.measures import Row, Trained, bits_of_chapters, cost, retrieval
 from interlingua.studies.tables import Column, arms_table, languages_of, number_of, seeds_of, spoken
@@ -49,8 +49,7 @@ SCALES = {
         tokens=1_000_000_000,
         seeds=(0, 1, 2, 3, 4),
         languages=("en", "ru", "vi", "ja", "de", "hu", "fr", "fi", "ko", "es", "el", "my", "sw"),
-        changes=("model.hidden=512", "model.layers=8", "model.feed_forward=2048", "train.batch_tokens=131072",
-                 "train.lr=5e-4", "train.embedding_lr=null"),
+        changes=LARGER,
     ),
 }  # fmt: skip
 

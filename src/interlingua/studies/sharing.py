@@ -23,7 +23,7 @@ from interlingua.scores import Score
 from interlingua.studies.arms import Arm, Setup, TokenArms, run_arms
 from interlingua.studies.base import Claim, Evidence, Say, Values, seed_values
 from interlingua.studies.measures import CENTRED, Row, Trained, bits, classified, cost, retrieval
-from interlingua.studies.tables import Column, arms_table, languages_of, number_of, seeds_of, spoken
+from interlingua.studies.tables import Column, arms_table, number_of, others_of, seeds_of, spoken
 
 __all__ = ["SharingRecipe", "SharingStudy", "joined", "likeness"]
 
@@ -160,7 +160,7 @@ class SharingStudy:
 
     def evidence(self, scores: Sequence[Score]) -> Mapping[str, Evidence]:
         """Transfer, retrieval, retrieval after a turn, and likeness, seed by seed."""
-        others = _others(scores)
+        others = others_of(scores)
         return {
             "part": Evidence(seed_values(scores, _TASK, "accuracy", others), "the part of the Bible, others"),
             "found": Evidence(seed_values(scores, "retrieval centred", "p1", others), "P@1, means taken off"),
@@ -172,7 +172,7 @@ class SharingStudy:
 
     def sections(self, scores: Sequence[Score]) -> list[Section]:
         """A row a way to share, and CKA by layer."""
-        others = _others(scores)
+        others = others_of(scores)
         arms = [Arm(name, _label(name, scores)) for name in dict.fromkeys(s.model for s in scores)]
         columns: dict[str, Column] = {
             "part, English": (seed_values(scores, _TASK, "accuracy", ["en"]), 3),
@@ -208,10 +208,6 @@ class SharingStudy:
 _TASK = f"bible part {CENTRED}"
 
 
-def _others(scores: Sequence[Score]) -> list[str]:
-    return languages_of(scores, "retrieval")
-
-
 def _label(name: str, scores: Sequence[Score]) -> str:
     layers = int(number_of(scores, "layers").get(name, 0))
     return next((arm.label for arm in _arms(SharingRecipe(layers=layers)) if arm.name == name), name)
@@ -219,7 +215,7 @@ def _label(name: str, scores: Sequence[Score]) -> str:
 
 def _beside(scores: Sequence[Score], task: str, metric: str) -> Values:
     """Every arm, and it with wrong pairs."""
-    others = _others(scores)
+    others = others_of(scores)
     right, wrong = (seed_values(scores, name, metric, others) for name in (task, _wrong(task)))
     return {**right, **{f"{arm}, wrong pairs": values for arm, values in wrong.items()}}
 

@@ -2,7 +2,7 @@
 
 In: the bundled Bible in two languages, and the first beside its copy in other letters. Out: for each network, layer and
 alpha the share of tokens of the target language, BLEU of single words, and how often a word becomes its translation
-(:mod:`interlingua.evaluate.tokens`); what some sentences become, in ``sentences.tsv``. Decisions: verses that are moved
+(:mod:`interlingua.evaluate.tokens`); what some sentences become, in ``sentences/``. Decisions: verses that are moved
 are of chapters that no network saw, and means are of verses that it did; the layer is, for each network, the one with
 the highest BLEU at alpha 1. Price: the layer is chosen by what it is then judged by, so that only differences between
 alphas are claimed; networks of this size translate little of a real language.
@@ -17,12 +17,14 @@ from typing import ClassVar
 
 from interlingua.recipe_base import Positive
 from interlingua.report.page import Figure, Section, Table
+from interlingua.run import atomic_write
 from interlingua.scores import Score
-from interlingua.studies.arms import Arm, Setup, TokenArms, run_arms
+from interlingua.studies.arms import LARGER, Arm, Setup, TokenArms, run_arms
 from interlingua.studies.base import Claim, Evidence, Say
 from interlingua.studies.measures import Measure, Row, Trained, cost
 from interlingua.studies.words import MUSE
 from interlingua.text.fake import fake_tag, fake_text
+from interlingua.text.lexicons import read_lexicon_parts
 from interlingua.tour.bible import BibleSplit, Verses
 
 __all__ = ["SteeringRecipe", "SteeringStudy"]
@@ -73,19 +75,25 @@ def _claims() -> Iterator[Claim]:
                     {f"{arm} 1": 1, f"{arm} 4": -1}, _BLEU)  # fmt: skip
 
 
-def _copied(split: BibleSplit) -> BibleSplit:
-    """The verses with the copy among their languages."""
-    from dataclasses import replace
+def _in(lang: str, texts: Mapping[str, str]) -> str | None:
+    """A verse in a language; in the copy's letters what it is in English, in lower case, as the vocabulary is."""
+    if lang == COPY:
+        return fake_text(texts[SOURCE].lower()) if SOURCE in texts else None
+    return texts.get(lang)
 
-    def with_copy(verses: Verses) -> dict[str, dict[str, str]]:
-        # The vocabulary is of lower case, which letters of the copy do not have.
-        return {
-            verse: {**texts, COPY: fake_text(texts[SOURCE].lower())}
-            for verse, texts in verses.items()
-            if SOURCE in texts
-        }
 
-    return replace(split, pretrain=with_copy(split.pretrain), test_verses=with_copy(split.test_verses))
+def _with_copy(split: BibleSplit, languages: Sequence[str]) -> Verses:
+    """The verses that are pretrained on, the copy among their languages."""
+    return {
+        verse: {lang: text for lang in languages if (text := _in(lang, texts))}
+        for verse, texts in split.pretrain.items()
+    }
+
+
+def _pairs(verses: Verses, target: str, most: int) -> tuple[list[str], list[str]]:
+    """The first so many verses in English and a language that have both."""
+    both = [(texts[SOURCE], text) for texts in verses.values() if SOURCE in texts and (text := _in(target, texts))]
+    return [source for source, _ in both[:most]], [text for _, text in both[:most]]
 
 
 def _steered(dictionaries: Path, folder: Path) -> Measure:
@@ -96,29 +104,24 @@ def _steered(dictionaries: Path, folder: Path) -> Measure:
 
         from interlingua.evaluate.tokens import translate_tokens
         from interlingua.models.checkpoint import open_checkpoint
-        from interlingua.text.lexicons import read_lexicon_parts
         from interlingua.train.dist import pick_device
 
         target = next(lang for lang in (TARGET, COPY) if trained.recipe.data.weights.get(lang))
-        split = _copied(trained.split)
-        held = [texts for texts in split.test_verses.values() if target in texts][:MOVED]
-        seen = [texts for texts in split.pretrain.values() if target in texts][:MEANS]
+        moved, references = _pairs(trained.split.test_verses, target, MOVED)
         network, tokenizer = open_checkpoint(trained.checkpoint(SOURCE), AutoModelForMaskedLM, with_head=True)
         entries = list(read_lexicon_parts(dictionaries, source_lang=SOURCE, target_lang=TARGET))
-        words = {e.source for e in entries}
-        pairs = (
-            [(w, fake_text(w.lower())) for w in words] if target == COPY else [(e.source, e.target) for e in entries]
-        )
         found = translate_tokens(
-            network.to(pick_device("auto")), tokenizer, [texts[SOURCE] for texts in held],
-            [texts[target].lower() for texts in held], languages=(SOURCE, target),
-            texts={lang: [texts[lang] for texts in seen] for lang in (SOURCE, target)}, alphas=ALPHAS, lexicon=pairs,
+            network.to(pick_device("auto")), tokenizer, moved, [text.lower() for text in references],
+            languages=(SOURCE, target), alphas=ALPHAS,
+            texts=dict(zip((SOURCE, target), _pairs(trained.split.pretrain, target, MEANS), strict=True)),
+            lexicon=[(e.source, fake_text(e.source.lower()) if target == COPY else e.target) for e in entries],
         )  # fmt: skip
-        with (folder / "sentences.tsv").open("a", encoding="utf-8") as file:
-            for one in found.steered:
-                for i in range(min(SHOWN, len(held))):
-                    row = (trained.recipe.name, one.layer, f"{one.alpha:g}", held[i][SOURCE], one.texts[i])
-                    file.write("\t".join(str(cell).replace("\t", " ") for cell in row) + "\n")
+        lines = [
+            f"{one.layer}\t{one.alpha:g}\t{moved[i]}\t{' '.join(one.texts[i].split())}\n"
+            for one in found.steered
+            for i in range(min(SHOWN, len(moved)))
+        ]
+        atomic_write(folder / "sentences" / f"{trained.recipe.name}.tsv", "".join(lines))
         rows: list[Row] = [(s.task, s.language, s.metric, s.value, s.n) for s in found.scores("")]
         return [*rows, ("steering.reference", target, "target_share", found.reference_share, found.sentences)]
 
@@ -136,10 +139,9 @@ class SteeringStudy:
         "full": SteeringRecipe(
             tokens=2_000_000_000,
             seeds=(0, 1, 2, 3, 4),
-            changes=("model.hidden=512", "model.layers=8", "model.feed_forward=2048", "train.batch_tokens=131072",
-                     "train.lr=2e-3", "train.embedding_lr=1e-3"),
+            changes=(*LARGER, "train.lr=2e-3", "train.embedding_lr=1e-3"),
         ),
-    }  # fmt: skip
+    }
     claims: ClassVar = tuple(_claims())
 
     def run(self, folder: Path, recipe: SteeringRecipe, *, say: Say) -> None:
@@ -148,7 +150,7 @@ class SteeringStudy:
             (cost, _steered(MUSE.file(recipe.root), folder)),
             tree={"model": {"layers": 4}},
             vocabulary=8000,
-            verses=lambda split, languages: _copied(split).pretrain,
+            verses=_with_copy,
         )
         run_arms(ARMS, folder, recipe, setup, say=say)
 
@@ -207,7 +209,7 @@ class SteeringStudy:
             f"Bible in two of them; {MOVED} verses of chapters that it did not see are moved, by means over {MEANS:,} "
             "that it saw. Tokens of the target: more frequent in its text than in English. P@1: words of one token "
             "that became a translation of one token in MUSE's dictionary, or their own copy. All is in lower case. "
-            "What some sentences become stands in sentences.tsv: network, layer, alpha, the verse, what is said."
+            "What some sentences become stands in sentences/, a file a network: layer, alpha, the verse, what is said."
         )
         return [Section("What was moved", [f"Command: interlingua study run {self.name} root=data", method]), *found]
 

@@ -30,7 +30,7 @@ from interlingua.studies.probing import Probing
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
 
-__all__ = ["block_means", "block_scores", "plain", "run_entries", "shown"]
+__all__ = ["block_means", "block_scores", "plain", "run_entries"]
 
 #: Parts that a test set is cut into: enough for a bootstrap, and each of ten examples and more at the small scales.
 BLOCKS = 20
@@ -100,11 +100,3 @@ def block_means(scores: Sequence[Score], arm: Callable[[Score], str]) -> Mapping
         if _BLOCK.fullmatch(score.split) and (name := arm(score)):
             found.setdefault(name, {}).setdefault(score.split, []).append(score.value)
     return {name: {block: statistics.fmean(rows) for block, rows in by.items()} for name, by in found.items()}
-
-
-def shown(values: Sequence[float], digits: int = 3) -> str | None:
-    """A cell: the mean over runs, and their deviation where there are several."""
-    if not values:
-        return None
-    spread = f" \u00b1 {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
-    return f"{statistics.fmean(values):.{digits}f}{spread}"

@@ -28,7 +28,8 @@ from interlingua.report.page import Cell, Section, Table
 from interlingua.scores import Score
 from interlingua.studies.base import Claim, Evidence, Say, Values, unit_values
 from interlingua.studies.probing import MASKED, ProbeRecipe, Probing, Source, kind_of, name_of
-from interlingua.studies.suites import plain, run_entries, shown
+from interlingua.studies.suites import plain, run_entries
+from interlingua.studies.tables import shown
 
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
@@ -175,9 +176,9 @@ class SymbolsStudy:
         for name in names:
             own = DISCIPLINES[name]
             tested = next(s.n for s in taught if s.task.startswith(f"{name}."))
-            ours = (shown(list(values.get(f"{name} {arm}", {}).values())) for arm in arms)
-            guess = list(values.get(f"{name} {_MAJORITY}", {}).values())
-            rows.append([own.label, *ours, shown(guess), tested])
+            ours = (shown(values.get(f"{name} {arm}", {}).values()) for arm in arms)
+            guess = shown(values.get(f"{name} {_MAJORITY}", {}).values())
+            rows.append([own.label, *ours, guess, tested])
             for task, figures in own.published.items():
                 theirs = {arm: f"{figures[place] / 100:.3f}" for arm, place in _PUBLISHED.items()}
                 rows.append([f"published, {task}", *(theirs.get(arm) for arm in arms), None, None])
