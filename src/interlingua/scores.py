@@ -43,6 +43,14 @@ class Score:
     n: int
     seed: int | None = None
 
+    @property
+    def layer(self) -> int | None:
+        """The layer that a task's name has as a part of its own, ``words.layer8``; None where it has none."""
+        for part in self.task.split("."):
+            if part.startswith("layer") and part[5:].isdigit():
+                return int(part[5:])
+        return None
+
 
 @dataclass(frozen=True)
 class LanguageRow:

@@ -111,7 +111,21 @@ def test_retrieve(tiny_run: Path, tmp_path: Path) -> None:
     for lang in {lang for lang, _ in by}:
         assert by[lang, "p1"] == pytest.approx((by[lang, "p1_from_source"] + by[lang, "p1_to_source"]) / 2)
     assert len(read_scores(tmp_path / "s.jsonl")) == 33
-    assert "mean of 11" in run(*words, "--centre").stdout
+    assert "mean of 11" in run(*words, "--vectors", "centred").stdout
+    # Several layers and ways: a table of means, the best one's languages, and a figure.
+    several = [*words, "--layers", "all", "--vectors", "raw,centred,lsar", "--figure", tmp_path / "layers.svg"]
+    printed = run(*several).stdout
+    assert "P@1, mean of 11 languages" in printed
+    assert "highest, " in printed
+    assert "+lsar" in (tmp_path / "layers.svg").read_text(encoding="utf-8")
+    for bad, text in (
+        (["--figure", tmp_path / "x.svg"], "--figure draws layers"),
+        (["--vectors", ","], "--vectors names nothing"),
+        (["--layers", "0,x"], "expected whole numbers"),
+    ):
+        refused = run(*words, *bad)
+        assert refused.exit_code == 2
+        assert text in refused.stderr
 
 
 def test_vocabulary(tmp_path: Path, recipe_file: Path) -> None:

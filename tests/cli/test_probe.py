@@ -26,7 +26,10 @@ def test_geometry(tiny_run: Path, tmp_path: Path) -> None:
     assert lines[0] == ["layer", "lang", "en", "de", "fi"]
     assert len(lines) == 7
     assert [float(row[2 + i]) for i, row in enumerate(lines[1:4])] == [0, 0, 0]
-    assert "V-measure" in run(*words).stdout
+    drawn = run(*words, "--figure", tmp_path / "layers.svg", "--map", tmp_path / "map.svg")
+    assert "V-measure" in drawn.stdout
+    assert "language named" in (tmp_path / "layers.svg").read_text(encoding="utf-8")
+    assert "Map of 3 languages" in (tmp_path / "map.svg").read_text(encoding="utf-8")
 
 
 def test_geometry_beside_another_model(tiny_run: Path) -> None:
@@ -49,12 +52,15 @@ def test_what_probes_refuse(tiny_run: Path, tmp_path: Path) -> None:
         result = run("probe", "geometry", tiny_run, VERSES, "--limit", 5, *words)
         assert result.exit_code == code, result.output
         assert text in result.stderr
-    assert run("probe", "retrieve", tiny_run, "--parallel", VERSES, "--remove", "lirr").exit_code == 1
+    assert run("probe", "geometry", tiny_run, VERSES, "--other", tiny_run, "--map", tmp_path / "m.svg").exit_code == 2
+    refused = run("probe", "retrieve", tiny_run, "--parallel", VERSES, "--vectors", "lirr")
+    assert refused.exit_code == 1
+    assert "did you mean 'lir'" in refused.stderr
 
 
 def test_retrieve_with_removal(tiny_run: Path) -> None:
     # The rows carry the way in the model's name.
-    words = ["probe", "retrieve", tiny_run, "--parallel", VERSES, "--limit", 20, "--remove", "lsar", "--json"]
+    words = ["probe", "retrieve", tiny_run, "--parallel", VERSES, "--limit", 20, "--vectors", "lsar", "--json"]
     assert {row["model"] for row in json.loads(run(*words).stdout)} == {f"{tiny_run}+lsar"}
 
 
@@ -84,7 +90,8 @@ def test_links(tiny_run: Path, tmp_path: Path) -> None:
     assert {(r["language"], r["n"]) for r in document} == {("de", 2), ("fr", 1)}
     assert {r["value"] for r in document if r["metric"] == "aer"} == {0.0}
     assert len(read_scores(tmp_path / "s.jsonl")) == len(document) == 2 * 3 * 4
-    assert "AER by layer" in run(*words, "--methods", "argmax").stdout
+    assert "AER by layer" in run(*words, "--methods", "argmax", "--figure", tmp_path / "aer.svg").stdout
+    assert "en-fr, argmax" in (tmp_path / "aer.svg").read_text(encoding="utf-8")
     (tmp_path / "t").write_text("the dog ||| the dog\n", encoding="utf-8")
     (tmp_path / "l").write_text("0-0 1?1\n", encoding="utf-8")
     plain = ["probe", "links", tiny_run, tmp_path / "t", "--links", tmp_path / "l", "--source", "en", "--target", "de"]

@@ -223,8 +223,8 @@ def test_retrieval_after_removal(hf_tokenizer: Any, tiny_texts: dict[str, list[s
     """The same texts on both sides are still found; the row says what was done."""
     texts = {lang: {str(i): t for i, t in enumerate(tiny_texts["en"][:15])} for lang in ("en", "de")}
     for way in ("lir", "lsar"):
-        scores = retrieve(tiny(hf_tokenizer), texts, remove=way, layer=1)
-        assert {(s.model, s.value) for s in scores} == {(f"tiny0+{way}", 1.0)}
+        found = retrieve(tiny(hf_tokenizer), texts, ways=[way], layers=[1])
+        assert {(one.model, one.layer, one.p1) for one in found} == {(f"tiny0+{way}", 1, 1.0)}
 
 
 def test_texts_that_will_not_do(hf_tokenizer: Any, tiny_texts: dict[str, list[str]]) -> None:

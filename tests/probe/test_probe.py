@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,15 @@ from transformers import AutoModel
 
 from interlingua.errors import DataError, LanguageError, RecipeError
 from interlingua.models.encoder import Encoder
-from interlingua.probe import centred, language_map, language_means, precision_at_1, retrieve, sentence_states
+from interlingua.probe import (
+    WAYS,
+    centred,
+    language_map,
+    language_means,
+    precision_at_1,
+    retrieve,
+    sentence_states,
+)
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +72,73 @@ def test_retrieve_a_language_from_itself_is_perfect(encoder: Encoder, tiny_texts
     """Identical texts on both sides; ids in another order; one id missing."""
     texts = dict(zip("abcdefgh", tiny_texts["en"][:8], strict=True))
     backwards = {i: texts[i] for i in reversed("abcdefg")}
-    scores = {s.metric: s for s in retrieve(encoder, {"en": texts, "de": backwards})}
-    assert scores["p1"].value == 1.0
-    assert scores["p1"].n == 7
+    (found,) = retrieve(encoder, {"en": texts, "de": backwards})
+    assert (found.p1, found.count) == (1.0, 7)
+    assert {(s.task, s.metric, s.n) for s in found.scores()} == {
+        ("retrieval", name, 7) for name in ("p1_from_source", "p1_to_source", "p1")
+    }
     with pytest.raises(LanguageError, match="no text in 'en'"):
         retrieve(encoder, {"de": texts})
     with pytest.raises(DataError, match="has an id"):
         retrieve(encoder, {"en": texts, "de": {"z": "x"}})
+
+
+def test_retrieval_by_layer_pooling_and_way(
+    hf_tokenizer: Any, tiny_texts: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every cell of a single pass against plain states of one text at a time and scikit-learn's neighbours."""
+    monkeypatch.setattr("interlingua.probe.states.inference_dtype", lambda model: torch.float32)
+    torch.manual_seed(0)
+    # With the usual small weights all first tokens lie so close together that rounding decides who is nearest.
+    config = tiny_config("bert", vocabulary=len(hf_tokenizer), initializer_range=0.5)
+    encoder = Encoder("tiny", AutoModel.from_config(config).eval(), hf_tokenizer, max_length=100)
+    texts = {
+        lang: {str(i): text for i, text in enumerate(list(dict.fromkeys(tiny_texts[lang]))[:24])}
+        for lang in ("en", "de")
+    }
+    plain = {}
+    for lang, by_id in texts.items():
+        states = []
+        for text in by_id.values():
+            ids = encoder.tokenizer(text, truncation=True, max_length=100, return_tensors="pt")["input_ids"]
+            with torch.no_grad():
+                states.append(encoder.model(input_ids=ids, output_hidden_states=True).hidden_states)
+        plain[lang] = states
+    pools = {"mean": lambda s: s.mean(0), "first": lambda s: s[0], "max": lambda s: s.amax(0)}
+    found = retrieve(encoder, texts, layers=[0, 2], poolings=list(pools), ways=["raw", "centred"])
+    assert [(one.layer, one.model) for one in found] == [
+        (layer, f"tiny{pool}{way}")
+        for layer in (0, 2) for pool in ("", "+first", "+max") for way in ("", "+centred")
+    ]  # fmt: skip
+    assert found[0].scores()[0].task == "retrieval.layer0"
+    cells = itertools.product((0, 2), pools.values(), (False, True))
+    for (layer, pool, centre), one in zip(cells, found, strict=True):
+        if layer == 0 and pool is pools["first"]:
+            continue  # The first token's embedding is the same in every text, and so is every distance.
+        left, right = (np.stack([pool(s[layer][0]).numpy() for s in plain[lang]]) for lang in ("en", "de"))
+        if centre:
+            left, right = left - left.mean(axis=0), right - right.mean(axis=0)
+        for value, (query, index) in ((one.from_source, (left, right)), (one.to_source, (right, left))):
+            nearest = NearestNeighbors(n_neighbors=1, metric="cosine", algorithm="brute").fit(index)
+            hits = nearest.kneighbors(query, return_distance=False)[:, 0] == np.arange(24)
+            assert value == pytest.approx(hits.mean())
+
+
+def test_retrieval_by_margin_and_projection(encoder: Encoder, tiny_texts: dict[str, list[str]]) -> None:
+    """All ways and scorings on copies find all; with a projection half of the pairs are searched."""
+    copies = {str(i): text for i, text in enumerate(list(dict.fromkeys(tiny_texts["en"]))[:16])}
+    texts = {"en": copies, "de": copies, "fr": copies}
+    found = retrieve(encoder, texts, ways=WAYS, scorings=["cosine", "csls", "ratio"])
+    assert {(one.count, one.p1) for one in found} == {(8, 1.0)}
+    assert len({one.model for one in found}) == 3 * len(WAYS)
+    assert {"tiny+csls+projected", "tiny+lsar", "tiny"} <= {one.model for one in found}
+    three = {lang: dict(list(by_id.items())[:5]) for lang, by_id in texts.items()}
+    with pytest.raises(DataError, match=r"5 texts of 'de'(?s:.*)at least 6"):
+        retrieve(encoder, three, ways=["projected"])
+    for words, text in (({"ways": ["centered"]}, "did you mean 'centred'"), ({"poolings": ["cls"]}, "pooling 'cls'"),
+                        ({"scorings": ["dot"]}, "scoring 'dot'")):  # fmt: skip
+        with pytest.raises(RecipeError, match=text):
+            retrieve(encoder, texts, **words)
 
 
 def test_centring_and_means_by_hand() -> None:

@@ -71,6 +71,38 @@ def test_pretraining(tmp_path: Path) -> None:
     assert "mlm 3.000" in page.text
 
 
+def test_layers(tmp_path: Path) -> None:
+    # A section a probe; hand-computed means over languages by layer, alphas and ways apart, single directions left out.
+    run = tmp_path / "run"
+    run.mkdir()
+    values = {("e5", 0, "de"): 0.1, ("e5", 0, "sw"): 0.2, ("e5", 6, "de"): 0.8, ("e5", 6, "sw"): 0.4,
+              ("e5+centred", 6, "de"): 0.9}  # fmt: skip
+    rows = [Score(model, f"retrieval.layer{layer}", lang, "test", metric, value, 9)
+            for (model, layer, lang), value in values.items() for metric in ("p1", "p1_from_source")]  # fmt: skip
+    rows += [Score("e5", f"steering.layer1.alpha{alpha}", "de", "test", "bleu1", 10.25 + alpha, 9) for alpha in (0, 2)]
+    rows.append(Score("e5", "geometry.layer6", "mul", "test", "v_measure", 0.75, 9))
+    rows += [Score("e5", "geometry.layer6", lang, "test", "anisotropy", value, 9)
+             for lang, value in (("mul", 0.125), ("de", 0.5), ("sw", 0.25))]  # fmt: skip
+    append_scores(run / "scores.jsonl", rows)
+    page = read(report_run(run))
+    assert page.headings == ["By layer: retrieval", "By layer: steering", "By layer: geometry"]
+    for text in (
+        "0.150",
+        "0.600",
+        "0.900",
+        "Means over 2 languages",
+        "e5, alpha2",
+        "12.25",
+        "v measure",
+        "0.750",
+        "languages together",
+        "0.125",
+        "0.375",
+    ):
+        assert text in page.text
+    assert "from source" not in page.text
+
+
 def test_scores_and_retrieval(tmp_path: Path) -> None:
     # A section a question, and hand-computed means over the languages that are not the source.
     run = tmp_path / "run"

@@ -15,14 +15,14 @@ from tests.fixtures_studies import run_twice
 from interlingua.errors import DataError, LanguageError, RecipeError, RunError
 from interlingua.languages import language
 from interlingua.models.encoder import load
-from interlingua.probe import precision_at_1
+from interlingua.probe import precision_at_1, projection
 from interlingua.scores import Score, append_scores, read_scores
 from interlingua.studies import STUDIES, verdicts, write_pages
 from interlingua.studies.alignment import AlignmentRecipe
 from interlingua.studies.families import FamiliesRecipe
 from interlingua.studies.overlap import OverlapRecipe
 from interlingua.studies.probing import Probing, Source, kind_of, parallel_texts
-from interlingua.studies.retrieval import RetrievalRecipe, _projection
+from interlingua.studies.retrieval import RetrievalRecipe
 from interlingua.studies.senses import SensesRecipe
 from interlingua.studies.shift import ShiftRecipe
 from interlingua.studies.words import WordsRecipe
@@ -119,7 +119,7 @@ def test_a_projection_is_found_only_where_there_is_one() -> None:
     noise = 0.3 * chance.normal(size=(300, 8)).astype(np.float32)
     for source, gain in ((target @ blind + noise, 0.1), (target + noise, -0.02)):
         before = precision_at_1(target[200:], source[200:])[0]
-        after = precision_at_1(target[200:], source[200:] @ _projection(source[:200], target[:200]))[0]
+        after = precision_at_1(target[200:], source[200:] @ projection(source[:200], target[:200]))[0]
         assert after - before >= gain
 
 

@@ -24,6 +24,7 @@ from interlingua.cli import (
     report,
     retrieve,
     senses,
+    sentences,
     shards,
     steer,
     study,
@@ -74,6 +75,7 @@ continual.add_to(app)
 evaluate.add_to(app)
 compare.add_to(app)
 forecast.add_to(app)
+sentences.add_to(probe.app)
 senses.add_to(probe.app)
 overlap.add_to(probe.app)
 symbols.add_to(probe.app)

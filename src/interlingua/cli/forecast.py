@@ -109,14 +109,14 @@ def _alignment(model: str, parallel: str, limit: int) -> dict[str, dict[str, flo
     from interlingua.cli.parallel import by_language, parallel_rows
     from interlingua.cli.progress import Stages
     from interlingua.models.encoder import load
-    from interlingua.probe.alignment import retrieve
+    from interlingua.probe.retrieval import retrieve
 
     texts = by_language(parallel_rows(parallel, limit=limit).texts)
     total = sum(map(len, texts.values()))
     with Stages({"encode": 1.0}) as stages:
         encoded = stages.counter("encode", total)
-        scores = retrieve(load(model), texts, centre=True, progress=encoded)
-    return {"P@1 with English": {score.language: score.value for score in scores if score.metric == "p1"}}
+        found = retrieve(load(model), texts, ways=["centred"], progress=encoded)
+    return {"P@1 with English": {one.language: one.p1 for one in found}}
 
 
 def _sumeval(folder: Path, out: Path, facts: Facts) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from interlingua.probe.links import LayerLinks
     from interlingua.probe.profile import LayerGeometry, LayerLikeness
     from interlingua.probe.words import WordVectors
-    from interlingua.scores import Score
     from interlingua.text.alignments import AlignedPair
 
 __all__ = ["Layers", "Model", "Out", "Texts", "Vocabulary", "app", "layer_list"]
@@ -37,73 +36,6 @@ Layers = Annotated[
     str, typer.Option("--layers", metavar="N,...", help="Layers, 0 the embeddings, -1 the last; all by default.")
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Add the rows to this scores.jsonl.")]
-
-
-@app.command(cls=Verb)
-def retrieve(
-    model: Model,
-    parallel: Annotated[
-        str, typer.Option(metavar="FILE.tsv[.zst]", help="Multi-parallel text: id, then a column a language.")
-    ],
-    source: Annotated[str, typer.Option(help="Language searched from and to.")] = "en",
-    centre: Annotated[bool, typer.Option("--centre", help="Take each language's mean vector off first.")] = False,
-    remove: Annotated[
-        str | None, typer.Option(metavar="lir|lsar", help="Take what tells languages apart off the vectors first.")
-    ] = None,
-    layer: Annotated[
-        int | None, typer.Option(help="Layer, 0 the embeddings, -1 the last; the last by default.")
-    ] = None,
-    limit: Annotated[
-        int, typer.Option(min=0, help="Candidates at most, rows with the most languages first; 0: all.")
-    ] = 500,
-    out: Out = None,
-    as_json: JSON = False,
-    debug: Debug = False,
-) -> Answer:
-    """Find translations by cosine.
-
-    How often is the sentence nearest in the other language the translation (P@1)?
-
-    Example:
-    interlingua probe retrieve e5-small --parallel package:general.tsv.zst --limit 200
-    """
-    from interlingua.cli.parallel import by_language, parallel_rows
-    from interlingua.cli.progress import Stages
-    from interlingua.languages import canonical
-    from interlingua.models.encoder import load
-    from interlingua.probe.alignment import retrieve as run
-    from interlingua.scores import append_scores
-
-    pivot = canonical(source)
-    rows = parallel_rows(parallel, limit=limit, source=pivot)
-    texts = by_language(rows.texts)
-    total = sum(map(len, texts.values()))
-    with Stages({"encode": 1.0}) as stages:
-        encoded = stages.counter("encode", total)
-        stages.say(f"{len(rows.texts):,} rows in {len(texts)} languages, {rows.passed_over:,} passed over")
-        encoder = load(model)
-        scores = run(encoder, texts, source=pivot, centre=centre, remove=remove, layer=layer, progress=encoded)
-    if out is not None:
-        append_scores(out, scores)
-    return Answer(scores, [_table(scores, pivot)])
-
-
-def _table(scores: list[Score], source: str) -> object:
-    from interlingua.cli.tables import language_names, number, table
-
-    values = {(score.language, score.metric): score.value for score in scores}
-    count = {score.language: score.n for score in scores}
-    ordered = sorted(count, key=lambda lang: -values[lang, "p1"])
-    metrics = ("p1_from_source", "p1_to_source", "p1")
-    rows = [
-        (language_names(lang)[0], lang, *(number(values[lang, metric]) for metric in metrics), count[lang],
-         language_names(lang)[1])
-        for lang in ordered
-    ]  # fmt: skip
-    means = [number(statistics.fmean(values[lang, metric] for lang in ordered)) for metric in metrics]
-    rows.append((f"mean of {len(ordered)}", "", *means, "", ""))
-    columns = ["language", "tag", f"from {source}", f"to {source}", "P@1", "candidates", ""]
-    return table(columns, rows, left=2, spare=[5])
 
 
 def layer_list(layers: str) -> list[int] | None:
@@ -130,6 +62,13 @@ def geometry(
     distances: Annotated[
         Path | None, typer.Option(metavar="FILE.tsv", help="Write the distances between language means, by layer.")
     ] = None,
+    figure: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw what the table holds by layer.")] = None,
+    draw_map: Annotated[
+        Path | None,
+        typer.Option(
+            "--map", metavar="FILE.svg", help="Draw the languages' means as a map, in the last layer asked for."
+        ),
+    ] = None,
     out: Out = None,
     as_json: JSON = False,
     debug: Debug = False,
@@ -139,7 +78,7 @@ def geometry(
     Families in the distances between language means, language identity, anisotropy; or the likeness of two models.
 
     Example:
-    interlingua probe geometry e5-small package:general.tsv.zst --limit 100
+    interlingua probe geometry e5-small package:general.tsv.zst --limit 100 --figure layers.svg --map languages.svg
     interlingua probe geometry e5-small package:general.tsv.zst --other runs/try --layers 0,6,12
     """
     from interlingua.cli.progress import Stages
@@ -153,6 +92,8 @@ def geometry(
         raise typer.BadParameter(f"--by {by!r}: expected family or branch")
     if other is not None and distances is not None:
         raise typer.BadParameter("--distances are of one model; leave --other out")
+    if other is not None and draw_map is not None:
+        raise typer.BadParameter("--map is of one model; leave --other out")
     wanted, report = layer_list(layers), ReadReport()
     chosen = [tag for tag in languages.split(",") if tag]
     # Read twice, so that what is wrong with the text is said before the model works, and how much there is.
@@ -170,16 +111,31 @@ def geometry(
             )
             scores = [score for one in likeness for score in one.scores(f"{model}~{other}")]
             lines = [_likeness_table(likeness, model, other)]
+            curves = {"CKA": {one.layer: one.cka for one in likeness},
+                      "Procrustes distance": {one.layer: one.procrustes for one in likeness}}  # fmt: skip
+            title = f"Likeness of {model} and {other}"
         else:
             found = language_geometry(encoder, texts, layers=wanted, by="family" if by == "family" else "branch",
                                       keep=keep, progress=encoded)  # fmt: skip
             scores = [score for one in found for score in one.scores(model)]
             lines = [_layer_table(found)]
+            curves = {
+                "V-measure of families": {one.layer: one.v_measure for one in found},
+                "the same, shuffled": {one.layer: one.shuffled for one in found},
+                "language named": {one.layer: one.identity for one in found},
+                "mean cosine": {one.layer: one.anisotropy for one in found},
+                "within a language": {one.layer: statistics.fmean(one.own_anisotropy.values()) for one in found},
+            }
+            title = f"Languages in {model}"
             if found[0].full:
                 stages.say(f"{found[0].full:,} texts fill the {encoder.max_length} tokens that {model} takes;"
                            " longer ones were cut there")  # fmt: skip
     if distances is not None:
         _write_distances(distances, found)
+    if figure is not None:
+        _draw_layers(figure, curves, "value", title=title)
+    if draw_map is not None:
+        _draw_map(draw_map, found[-1], model)
     if out is not None:
         append_scores(out, scores)
     return Answer(scores, lines)
@@ -215,6 +171,27 @@ def _write_distances(path: Path, found: Sequence[LayerGeometry]) -> None:
     atomic_write(path, "\n".join(lines) + "\n")
 
 
+def _draw_layers(path: Path, series: Mapping[str, Mapping[int, float]], measure: str, *, title: str) -> None:
+    from interlingua.report.plots import layer_curves
+    from interlingua.run import atomic_write
+
+    atomic_write(path, layer_curves(series, measure, title=title, caption="Layer 0: the embeddings.").svg)
+
+
+def _draw_map(path: Path, layer: LayerGeometry, model: str) -> None:
+    from interlingua.probe.geometry import language_map
+    from interlingua.report.plots import language_map as draw
+    from interlingua.run import atomic_write
+
+    places = language_map(
+        {lang: mean_D.astype("float32") for lang, mean_D in zip(layer.counts, layer.means, strict=True)}
+    )
+    caption = (
+        f"{model}, layer {layer.layer}: the first two principal components of the means of {len(places)} languages."
+    )
+    atomic_write(path, draw(places, caption=caption).svg)
+
+
 @app.command(cls=Verb)
 def links(
     model: Model,
@@ -233,6 +210,7 @@ def links(
     ] = "argmax,itermax,transport",
     layers: Layers = "",
     limit: Annotated[int, typer.Option(min=0, help="Pairs a language pair at most, the file's first; 0: all.")] = 0,
+    figure: Annotated[Path | None, typer.Option(metavar="FILE.svg", help="Draw AER by layer.")] = None,
     out: Out = None,
     as_json: JSON = False,
     debug: Debug = False,
@@ -243,7 +221,7 @@ def links(
 
     Example:
     interlingua probe links e5-small gold.tsv --source en --target fr --split gold
-    interlingua probe links e5-small text.en-fr --links text.links --source en --target fr --layers 6,8
+    interlingua probe links e5-small text.en-fr --links text.links --source en --target fr --figure layers.svg
     """
     from interlingua.cli.progress import Stages
     from interlingua.models.encoder import load
@@ -275,6 +253,13 @@ def links(
         )
         found = word_links(load(model), pairs(), layers=wanted, methods=names, progress=encoded)
     scores = [score for one in found for score in one.scores(model)]
+    if figure is not None:
+        several = len(counts) > 1
+        series: dict[str, dict[int, float]] = {}
+        for one in found:
+            name = f"{one.source}-{one.target}, {one.method}" if several else one.method
+            series.setdefault(name, {})[one.layer] = one.counts.aer
+        _draw_layers(figure, series, "alignment error rate", title=f"Words linked by {model}")
     if out is not None:
         append_scores(out, scores)
     return Answer(scores, [line for spoken in counts for line in _link_lines(found, spoken, names)])

@@ -137,15 +137,13 @@ def translate_static(
 
 def draw_words(found: Sequence[WordTranslation], tags: tuple[str, str], path: Path) -> None:
     """Draw MRR by layer; static vectors, which have no layers, are level lines."""
-    from interlingua.report.plots import training_curve
+    from interlingua.report.plots import layer_curves
     from interlingua.run import atomic_write
 
-    layers = sorted({one.layer for one in found if one.layer is not None})
-    series: dict[str, list[float | None]] = {}
+    layers = {one.layer for one in found if one.layer is not None}
+    series: dict[str, dict[int, float]] = {}
     for one in found:
-        places = range(len(layers)) if one.layer is None else [layers.index(one.layer)]
-        values = series.setdefault(one.model, [None] * len(layers))
-        for place in places:
-            values[place] = one.metrics["mrr"]
+        for layer in layers if one.layer is None else [one.layer]:
+            series.setdefault(one.model, {})[layer] = one.metrics["mrr"]
     title = f"Words translated by their vectors, {tags[0]}-{tags[1]}"
-    atomic_write(path, training_curve(layers, series, measure="MRR", axis="layer", title=title).svg)
+    atomic_write(path, layer_curves(series, "MRR", title=title).svg)

@@ -2,6 +2,7 @@
 
 from interlingua.models.attention import (
     ARCHITECTURES,
+    POOLINGS,
     architecture,
     block_mask,
     encode,
@@ -26,6 +27,7 @@ from interlingua.models.presets import PRESETS, Preset, preset
 __all__ = [
     "ARCHITECTURES",
     "HEADS",
+    "POOLINGS",
     "PRESETS",
     "Encoder",
     "Preset",

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ARCHITECTURES",
+    "POOLINGS",
     "Architecture",
     "architecture",
     "attention_mask",
@@ -299,14 +300,19 @@ def hidden_states(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, ...]:
     return _states(model, batch, every_layer=True)
 
 
+#: Ways to make one vector of a segment.
+POOLINGS = ("mean", "first", "max")
+
+
 def pool_segments(states_BLD: Tensor, batch: Batch, *, how: str = "mean", specials: bool = True) -> Tensor:
     """One vector a segment.
 
     Args:
         states_BLD: hidden states [B, L, D].
         batch: the batch they came from.
-        how: ``"mean"`` over the segment's tokens or its ``"first"`` token.
-        specials: whether special tokens count in the mean (sentence encoders such as E5 count them).
+        how: one of :data:`POOLINGS`: ``"mean"`` over the segment's tokens, its ``"first"`` token, or the ``"max"``
+            of every dimension.
+        specials: whether special tokens count in the mean and the max (sentence encoders such as E5 count them).
 
     Returns:
         [S, D], row ``s - 1`` for segment ``s``.
@@ -323,6 +329,10 @@ def pool_segments(states_BLD: Tensor, batch: Batch, *, how: str = "mean", specia
     if not specials:
         use_N = use_N & ~batch.special_BL.reshape(-1)
     chosen = use_N.nonzero()[:, 0]
+    if how == "max":
+        lowest_SD = flat_ND.new_full((count + 1, flat_ND.shape[-1]), -torch.inf)
+        places_ND = segments_N[chosen, None].expand(-1, flat_ND.shape[-1])
+        return lowest_SD.scatter_reduce(0, places_ND, flat_ND[chosen], "amax")[1:]
     sums_SD = flat_ND.new_zeros(count + 1, flat_ND.shape[-1]).index_add(0, segments_N[chosen], flat_ND[chosen])
     counts_S = flat_ND.new_zeros(count + 1).index_add(0, segments_N[chosen], flat_ND.new_ones(len(chosen)))
     return sums_SD[1:] / counts_S[1:, None].clamp(min=1)

@@ -1,6 +1,6 @@
 """Looking inside: hidden states by layer, alignment of languages, language means, what tells languages apart."""
 
-from interlingua.probe.alignment import centred, precision_at_1, retrieve
+from interlingua.probe.alignment import Retrieval, centred, precision_at_1
 from interlingua.probe.fake import FakeCorpus, fake_sides, write_fake
 from interlingua.probe.geometry import family_v_measure, language_map, language_means, mean_distances
 from interlingua.probe.links import LayerLinks, LinkCounts, itermax, mutual_argmax, transport_plan, word_links
@@ -9,7 +9,9 @@ from interlingua.probe.multilinguality import Multilinguality, Side, multilingua
 from interlingua.probe.neighbours import SCORINGS, Best, Neighbours, best_matches, nearest
 from interlingua.probe.overlap import Correlation, Overlap, correlation, subword_overlap
 from interlingua.probe.profile import LayerGeometry, LayerLikeness, compare_models, language_geometry, language_identity
+from interlingua.probe.projection import projection
 from interlingua.probe.removal import REMOVALS, language_subspace, lir, lsar, removed
+from interlingua.probe.retrieval import WAYS, retrieve
 from interlingua.probe.senses import SenseLayer, WordSenses, sense_layer, word_senses
 from interlingua.probe.similarity import PairedSums, linear_cka, procrustes_distance
 from interlingua.probe.states import TextVectors, sentence_states, state_blocks, text_vectors
@@ -23,6 +25,7 @@ __all__ = [
     "REMOVALS",
     "SCORINGS",
     "STATIC",
+    "WAYS",
     "Best",
     "Correlation",
     "FakeCorpus",
@@ -35,6 +38,7 @@ __all__ = [
     "Neighbours",
     "Overlap",
     "PairedSums",
+    "Retrieval",
     "SenseLayer",
     "Side",
     "SymbolSequence",
@@ -68,6 +72,7 @@ __all__ = [
     "nearest",
     "precision_at_1",
     "procrustes_distance",
+    "projection",
     "read_sequences",
     "removed",
     "retrieve",

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from interlingua.errors import DataError, RecipeError
-from interlingua.models.attention import hidden_states, pool_segments
+from interlingua.errors import DataError, RecipeError, nearest
+from interlingua.models.attention import POOLINGS, hidden_states, pool_segments
 from interlingua.models.encoder import Encoder, length_sorted_batches
 from interlingua.models.precision import for_inference, inference_dtype
 
@@ -60,33 +60,41 @@ def state_blocks(
     texts: Iterable[str],
     *,
     layers: Sequence[int] | None = None,
+    poolings: Sequence[str] = ("mean",),
     block: int = 1024,
     batch_tokens: int = 2048,
     progress: Callable[[int], Any] | None = None,
     full: Callable[[int], Any] | None = None,
 ) -> Iterator[NDArray[np.float32]]:
-    """Mean-pooled states by layer, block by block, for texts without end: memory is that of one block.
+    """Pooled states by layer, block by block, for texts without end: memory is that of one block.
 
     Args:
         encoder: any encoder.
         texts: any iterable, read as it is needed.
         layers: layer numbers (0: embeddings; negative from the top); all if None.
+        poolings: of :data:`interlingua.models.POOLINGS`.
         block: texts that are tokenised, sorted by length and returned together.
         batch_tokens: tokens a forward pass.
         progress: called with the number of texts done since the last call.
         full: called with the number of a block's texts that are as long as the encoder takes; longer ones were cut.
 
     Yields:
-        float32 [layers, block, D], in the order of ``texts``; the last block may be shorter.
+        float32 [poolings x layers, block, D], all layers of the first pooling first, texts in the order of ``texts``;
+        the last block may be shorter.
 
     Raises:
-        RecipeError: a layer the network does not have.
+        RecipeError: a layer the network does not have, or an unknown pooling.
     """
+    for how in poolings:
+        if how not in POOLINGS:
+            raise RecipeError(f"pooling {how!r}{nearest(how, POOLINGS)}", expected=f"one of {', '.join(POOLINGS)}",
+                              where="poolings")  # fmt: skip
     wanted = layer_numbers(encoder, layers)
+    pooled = list(itertools.product(poolings, wanted))
     model = for_inference(encoder.model, inference_dtype(encoder.model))
     waiting = iter(texts)
     while some := list(itertools.islice(waiting, block)):
-        out = np.zeros((len(wanted), len(some), model.config.hidden_size), dtype=np.float32)
+        out = np.zeros((len(pooled), len(some), model.config.hidden_size), dtype=np.float32)
         token_lists = encoder.tokenize(some)
         if full:
             full(sum(len(tokens) >= encoder.max_length for tokens in token_lists))
@@ -96,8 +104,8 @@ def state_blocks(
             for indices, batch in rows:
                 batch = batch.to(model.device)
                 states = hidden_states(model, batch)
-                for row, layer in enumerate(wanted):
-                    out[row, indices] = pool_segments(states[layer].float(), batch).cpu().numpy()
+                for row, (how, layer) in enumerate(pooled):
+                    out[row, indices] = pool_segments(states[layer].float(), batch, how=how).cpu().numpy()
                 if progress:
                     progress(len(indices))
         yield out

@@ -25,7 +25,7 @@ from interlingua.report.page import Figure
 from interlingua.report.rows import WIDTH, label_of, legend_handle, legend_size, number, text_width
 from interlingua.report.svg import to_svg
 
-__all__ = ["heatmap", "language_map", "training_curve"]
+__all__ = ["heatmap", "language_map", "layer_curves", "training_curve"]
 
 _SEQUENTIAL = ("#f3f6fa", "#c5d9ec", "#7fb3d9", "#2f82bb", "#0a5590", "#04305a")
 _DIVERGING = ("#8c3a00", "#d98246", "#f3cfae", "#f5f5f3", "#b3d3ea", "#4b96c9", "#084f88")
@@ -449,3 +449,25 @@ def _draw_key(axes: Any, norm: colors.Normalize, palette: colors.Colormap, measu
     axes.set_ylabel(measure)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
+
+
+def layer_curves(
+    series: Mapping[str, Mapping[int, float]], measure: str, *, title: str, caption: str = "", languages: bool = False
+) -> Figure:
+    """Draw one line a series over the layers.
+
+    Args:
+        series: name -> layer (0: the embeddings) -> value; a layer that a series lacks leaves a gap.
+        measure: name of the vertical axis.
+        title: heading.
+        caption: how to read it.
+        languages: the names of series are language tags, to be written as languages.
+
+    Raises:
+        DataError: no series.
+    """
+    layers = sorted({layer for by_layer in series.values() for layer in by_layer})
+    rows = {name: [by_layer.get(layer) for layer in layers] for name, by_layer in series.items()}
+    return training_curve(
+        layers, rows, measure=measure, axis="layer", languages=languages, title=title, caption=caption
+    )

@@ -16,7 +16,7 @@ import yaml
 from interlingua.errors import DataError
 from interlingua.languages import language
 from interlingua.report.page import Section, write_report
-from interlingua.report.sections import retrieval_section, score_section, shift_section
+from interlingua.report.sections import layer_section, retrieval_section, score_section, shift_section
 from interlingua.report.training import Metrics, curve_section, read_metrics
 from interlingua.scores import Score, read_scores
 
@@ -95,7 +95,8 @@ def _training(metrics: Metrics) -> tuple[Section, str, dict[str, str]]:
 
 def _scores(scores: list[Score], recipe: dict[str, Any]) -> list[tuple[Section, str]]:
     """Sections of each task, part and model, with a sentence each."""
-    found = []
+    found = _layers([score for score in scores if score.layer is not None])
+    scores = [score for score in scores if score.layer is None]
     for task, split in dict.fromkeys((score.task, score.split) for score in scores):
         rows = [score for score in scores if (score.task, score.split) == (task, split)]
         models = dict.fromkeys(score.model for score in rows)
@@ -107,6 +108,17 @@ def _scores(scores: list[Score], recipe: dict[str, Any]) -> list[tuple[Section, 
             else:
                 found += _task(rows, model, recipe, shifted=f"{model}+shift" in models)
     return found
+
+
+def _layers(scores: list[Score]) -> list[tuple[Section, str]]:
+    """A section for each probe that measured layers."""
+    probes = {probe: [s for s in scores if s.task.partition(".")[0] == probe]
+              for probe in dict.fromkeys(s.task.partition(".")[0] for s in scores)}  # fmt: skip
+    return [
+        (layer_section(rows, heading=f"By layer: {probe}"),
+         f"{probe.capitalize()} in {len({row.layer for row in rows})} layers.")
+        for probe, rows in probes.items()
+    ]  # fmt: skip
 
 
 def _retrieval(rows: list[Score], model: str) -> tuple[Section, str]:

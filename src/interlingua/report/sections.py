@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 
 from interlingua.languages import language
 from interlingua.report.figures import retrieval_by_language, scores_by_language, shift_effect
-from interlingua.report.page import Phrase, Section, Table
+from interlingua.report.page import Figure, Phrase, Section, Table
+from interlingua.report.plots import layer_curves
 from interlingua.scores import LanguageRow, Score, summarise
 
-__all__ = ["CONTROL_NAMES", "language_cells", "retrieval_section", "score_section", "shift_section"]
+__all__ = ["CONTROL_NAMES", "language_cells", "layer_section", "retrieval_section", "score_section", "shift_section"]
 
 #: How controls are called where people read them.
 CONTROL_NAMES = {
@@ -23,6 +24,9 @@ CONTROL_NAMES = {
     "tfidf": "TF-IDF n-grams",
     "random": "random weights",
 }
+
+#: The language of a measure of several together.
+_MANY = "mul"
 
 
 def language_cells(tag: str) -> tuple[str, Phrase]:
@@ -122,3 +126,39 @@ def retrieval_section(
         ],
     )
     return Section(heading, tuple(paragraphs), (figure, table))
+
+
+def layer_section(scores: Sequence[Score], *, heading: str) -> Section:
+    """What a probe measured by layer: for every metric the curves and the table of means over languages.
+
+    Args:
+        scores: rows of one probe, each with a layer in its task's name.
+        heading: of the section.
+    """
+    blocks: list[Figure | Table] = []
+    for metric in dict.fromkeys(score.metric for score in scores):
+        if metric.endswith(("_from_source", "_to_source")):
+            continue
+        own = [score for score in scores if score.metric == metric]
+        both = len({score.language == _MANY for score in own}) == 2
+        cells: dict[str, dict[int, list[float]]] = {}
+        for score in own:
+            if score.layer is not None:
+                name = _measured(score) + (", languages together" if both and score.language == _MANY else "")
+                cells.setdefault(name, {}).setdefault(score.layer, []).append(score.value)
+        means = {name: {layer: statistics.fmean(some) for layer, some in by.items()} for name, by in cells.items()}
+        layers = sorted({layer for by in means.values() for layer in by})
+        called = metric.replace("_", " ")
+        if len(layers) > 1:
+            blocks.append(layer_curves(means, called, title=f"{called} by layer"))
+        rows = [(layer, *(by.get(layer) for by in means.values())) for layer in layers]
+        blocks.append(Table(f"{called}", "", ("layer", *means), rows))
+    count = len({score.language for score in scores} - {_MANY})
+    text = f"Means over {count} languages. Layer 0: the embeddings." if count > 1 else "Layer 0: the embeddings."
+    return Section(heading, (text,), tuple(blocks))
+
+
+def _measured(score: Score) -> str:
+    """The model, and what the task's name says beside the probe and the layer."""
+    _, *parts = (part for part in score.task.split(".") if part != f"layer{score.layer}")
+    return ", ".join([score.model, *parts])

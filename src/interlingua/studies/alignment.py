@@ -27,8 +27,6 @@ from interlingua.studies.probing import (
     Probing,
     Source,
     kind_of,
-    layer_curves,
-    layer_of,
     name_of,
 )
 
@@ -99,8 +97,8 @@ class AlignmentStudy:
         """Error rates of mutual bests, block by block; of all pairs of languages together, or of each."""
         wanted = [s for s in scores if s.task.endswith(".argmax") and s.metric == "aer"]
         kind, units = kind_of(scores), f"blocks of {_BLOCK} sentences"
-        layers = unit_values(wanted, lambda s: f"layer{layer_of(s)}", lambda s: (_pair(s), s.split))
-        by_pair = dict(unit_values(wanted, lambda s: f"{_pair(s)} layer{layer_of(s)}", lambda s: s.split))
+        layers = unit_values(wanted, lambda s: f"layer{s.layer}", lambda s: (_pair(s), s.split))
+        by_pair = dict(unit_values(wanted, lambda s: f"{_pair(s)} layer{s.layer}", lambda s: s.split))
         for pair, rate in MBERT.items():
             by_pair[f"mBERT {pair}"] = dict.fromkeys(by_pair.get(f"{pair} layer8", ()), rate)
         return {
@@ -110,10 +108,12 @@ class AlignmentStudy:
 
     def sections(self, scores: Sequence[Score]) -> list[Section]:
         """A table of error rates, and their curve."""
+        from interlingua.report.plots import layer_curves
+
         rates: dict[tuple[str, str], dict[int, list[float]]] = {}
         counts: dict[str, dict[str, int]] = {}
         for s in scores:
-            layer = layer_of(s)
+            layer = s.layer
             if s.metric == "aer" and layer is not None:
                 method = s.task.rpartition(".")[2]
                 rates.setdefault((_pair(s), method), {}).setdefault(layer, []).append(s.value)

@@ -27,8 +27,6 @@ from interlingua.studies.probing import (
     Probing,
     Source,
     kind_of,
-    layer_curves,
-    layer_of,
     name_of,
     parallel_texts,
 )
@@ -111,12 +109,12 @@ class FamiliesStudy:
     def evidence(self, scores: Sequence[Score]) -> Mapping[str, Evidence]:
         """V-measure against chance, draw by draw; language identity, fold by fold."""
         clustered = [s for s in scores if s.metric == "v_measure"]
-        dealt = unit_values([s for s in clustered if s.seed is not None], lambda s: f"layer{layer_of(s)} shuffled",
+        dealt = unit_values([s for s in clustered if s.seed is not None], lambda s: f"layer{s.layer} shuffled",
                             lambda s: s.seed)  # fmt: skip
         values = dict(dealt)
         for s in clustered:
             if s.seed is None:
-                values[f"layer{layer_of(s)}"] = dict.fromkeys(range(_DRAWS), s.value)
+                values[f"layer{s.layer}"] = dict.fromkeys(range(_DRAWS), s.value)
         named = dict(_identity(scores))
         named["mBERT"] = {f"fold{fold}": _IDENTITY for fold in range(_FOLDS)}
         kind = kind_of(scores)
@@ -128,12 +126,13 @@ class FamiliesStudy:
     def sections(self, scores: Sequence[Score]) -> list[Section]:
         """Layers in a table and a curve, and the map."""
         from interlingua.report.figures import language_map
+        from interlingua.report.plots import layer_curves
 
         found = {s.task: s for s in scores if s.metric == "v_measure" and s.seed is None}
-        layers = {layer: s.value for s in found.values() if (layer := layer_of(s)) is not None}
+        layers = {layer: s.value for s in found.values() if (layer := s.layer) is not None}
         dealt: dict[int, list[float]] = {}
         for s in scores:
-            if s.metric == "v_measure" and s.seed is not None and (layer := layer_of(s)) is not None:
+            if s.metric == "v_measure" and s.seed is not None and (layer := s.layer) is not None:
                 dealt.setdefault(layer, []).append(s.value)
         chance = {layer: statistics.fmean(own) for layer, own in dealt.items()}
         named = {arm: statistics.fmean(by.values()) for arm, by in _identity(scores).items()}
@@ -175,7 +174,7 @@ class FamiliesStudy:
 def _identity(scores: Sequence[Score]) -> Values:
     return unit_values(
         [s for s in scores if s.metric == "language_accuracy"],
-        lambda s: f"layer{layer_of(s)}" + (" centred" if s.model.endswith("+centred") else ""),
+        lambda s: f"layer{s.layer}" + (" centred" if s.model.endswith("+centred") else ""),
         lambda s: s.split,
     )
 

@@ -12,7 +12,7 @@ import hashlib
 import io
 import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,6 @@ from interlingua.data import resolve, rooted
 from interlingua.errors import DataError, LanguageError
 from interlingua.languages import canonical
 from interlingua.recipe_base import Recipe
-from interlingua.report.page import Figure
 from interlingua.scores import Score, append_scores, read_scores
 from interlingua.studies.base import CHECKPOINT, Say
 from interlingua.text.documents import table_cells
@@ -34,7 +33,7 @@ from interlingua.text.lines import ReadReport
 if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
 
-__all__ = ["MASKED", "ProbeRecipe", "Probing", "Source", "kind_of", "layer_curves", "layer_of", "name_of",
+__all__ = ["MASKED", "ProbeRecipe", "Probing", "Source", "kind_of", "name_of",
            "parallel_texts"]  # fmt: skip
 
 States = NDArray[np.float32]
@@ -196,24 +195,3 @@ def kind_of(scores: Sequence[Score]) -> str:
 def name_of(scores: Sequence[Score]) -> str:
     """Name of the model that the rows are of."""
     return next((s.model for s in scores if s.task == CHECKPOINT), scores[0].model)
-
-
-def layer_of(score: Score) -> int | None:
-    """The layer that stands in a row's task name."""
-    for part in score.task.split("."):
-        if part.startswith("layer") and part[5:].isdigit():
-            return int(part[5:])
-    return None
-
-
-def layer_curves(
-    series: Mapping[str, Mapping[int, float]], measure: str, *, title: str, caption: str, languages: bool = False
-) -> Figure:
-    """A line a series over the layers, 0 the embeddings."""
-    from interlingua.report.plots import training_curve
-
-    layers = sorted({layer for by_layer in series.values() for layer in by_layer})
-    rows = {name: [by_layer.get(layer) for layer in layers] for name, by_layer in series.items()}
-    return training_curve(
-        layers, rows, measure=measure, axis="layer", languages=languages, title=title, caption=caption
-    )

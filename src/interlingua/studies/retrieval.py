@@ -26,8 +26,6 @@ from interlingua.studies.probing import (
     Probing,
     Source,
     kind_of,
-    layer_curves,
-    layer_of,
     name_of,
     parallel_texts,
 )
@@ -41,8 +39,6 @@ FLORES = Source(
     "FLORES-200 (NLLB Team 2022), github.com/facebookresearch/flores",
 )  # fmt: skip
 PIVOT = "en"
-#: Of the regression, in mean squares of a dimension.
-_STRENGTHS = (1000.0, 100.0, 10.0, 1.0, 0.1)
 #: Shares found by mBERT from English in layers 1 to 12, read off curves.
 PIRES = {
     "de": (31, 40, 48, 58, 66, 71, 74, 76, 74, 72, 70, 65),
@@ -129,9 +125,11 @@ class RetrievalStudy:
 
     def sections(self, scores: Sequence[Score]) -> list[Section]:
         """Means over languages by layer, languages in layer 8 and the last."""
+        from interlingua.report.plots import layer_curves
+
         values = unit_values([s for s in scores if s.metric == "p1"], _arm, lambda s: s.language)
         means = {arm: statistics.fmean(by.values()) for arm, by in values.items()}
-        layers = sorted({layer for s in scores if (layer := layer_of(s)) is not None})
+        layers = sorted({layer for s in scores if (layer := s.layer) is not None})
         hows = ["", "centred", "projected", "lir", "lsar"]
         names = ["as it is", "centred", "projected", "LIR", "LSAR"]
         rows: list[list[Cell]] = [
@@ -185,7 +183,7 @@ class RetrievalStudy:
 
 def _arm(score: Score) -> str:
     _, plus, how = score.model.partition("+")
-    return f"layer{layer_of(score)}" + (f" {how}" if plus else "")
+    return f"layer{score.layer}" + (f" {how}" if plus else "")
 
 
 def _score(model: str, layer: int, lang: str, left_ND: Vectors, right_ND: Vectors, *, task: str) -> Score:
@@ -199,6 +197,7 @@ def _searched(
     probing: Probing, texts: Mapping[str, Sequence[str]], lang: str, projected: Sequence[int]
 ) -> Iterator[Score]:
     from interlingua.probe.alignment import centred
+    from interlingua.probe.projection import projection
 
     model, task = probing.model, f"retrieval.{lang}"
     ours, theirs = (probing.states(one, texts[one]) for one in (PIVOT, lang))
@@ -209,33 +208,8 @@ def _searched(
         left, right = centred(left), centred(right)
         yield _score(f"{model}+centred", layer, lang, left, right, task=task)
         if layer in projected:
-            learned = _projection(centred(right_ND[half:]), centred(left_ND[half:]))
+            learned = projection(centred(right_ND[half:]), centred(left_ND[half:]))
             yield _score(f"{model}+projected", layer, lang, left, right @ learned, task=task)
-
-
-def _projection(source_ND: Vectors, target_ND: Vectors) -> Vectors:
-    """A map [D, D] of the source's vectors onto the target's: the identity and a ridge regression of what it leaves.
-
-    The regression's strength is the one by which the last third of the pairs find each other best.
-    """
-    from interlingua.probe.alignment import precision_at_1
-    from interlingua.probe.neighbours import unit
-
-    source_ND, target_ND = unit(source_ND), unit(target_ND)
-    learned = len(source_ND) * 2 // 3
-
-    def found(strength: float) -> float:
-        map_DD = _ridge(source_ND[:learned], target_ND[:learned], strength)
-        return statistics.fmean(precision_at_1(target_ND[learned:], source_ND[learned:] @ map_DD))
-
-    return _ridge(source_ND, target_ND, max(_STRENGTHS, key=found))
-
-
-def _ridge(source_ND: Vectors, target_ND: Vectors, strength: float) -> Vectors:
-    width = source_ND.shape[1]
-    ridge_DD = strength * (source_ND**2).sum() / width * np.eye(width)
-    left_DD = np.linalg.solve(source_ND.T @ source_ND + ridge_DD, source_ND.T @ (target_ND - source_ND))
-    return np.asarray(np.eye(width) + left_DD, dtype=np.float32)
 
 
 def _removed(probing: Probing, texts: Mapping[str, Sequence[str]], layers: Sequence[int]) -> Iterator[Score]:

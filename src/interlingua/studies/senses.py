@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from interlingua.report.page import Cell, Figure, Section, Table
 from interlingua.scores import Score
 from interlingua.studies.base import Claim, Evidence, Say, unit_values
-from interlingua.studies.probing import ProbeRecipe, Probing, Source, kind_of, layer_curves, layer_of, name_of
+from interlingua.studies.probing import ProbeRecipe, Probing, Source, kind_of, name_of
 
 if TYPE_CHECKING:
     from interlingua.probe.senses import SenseLayer, WordSenses
@@ -83,6 +83,8 @@ class SensesStudy:
 
     def sections(self, scores: Sequence[Score]) -> list[Section]:
         """Layers in a curve and a table, and the cosines of every pair."""
+        from interlingua.report.plots import layer_curves
+
         apart, nearest = (_layers(scores, metric) for metric in METRICS)
         static = {(_word(s), s.metric): s.value for s in scores if s.task.endswith(".static")}
         chance = {_word(s): s.value for s in scores if s.metric == "nearest_same_chance"}
@@ -129,7 +131,7 @@ def _layers(scores: Sequence[Score], metric: str) -> dict[str, dict[int, float]]
     """Word -> layer -> value, 0 the embeddings."""
     found: dict[str, dict[int, float]] = {}
     for s in scores:
-        layer = layer_of(s)
+        layer = s.layer
         if s.metric == metric and s.seed is None and layer is not None:
             found.setdefault(_word(s), {})[layer] = s.value
     return found
@@ -161,7 +163,7 @@ def _maps(scores: Sequence[Score]) -> list[Figure]:
         if s.metric == "cosine":
             one, _, other = s.split.partition(_PAIR)
             cells.setdefault(_word(s), {}).update({(one, other): s.value, (other, one): s.value})
-            layers[_word(s)] = layer_of(s)
+            layers[_word(s)] = s.layer
     found = []
     for key, own in cells.items():
         names = list(dict.fromkeys(name for pair in own for name in pair))

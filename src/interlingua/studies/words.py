@@ -24,8 +24,6 @@ from interlingua.studies.probing import (
     Probing,
     Source,
     kind_of,
-    layer_curves,
-    layer_of,
     name_of,
 )
 
@@ -93,6 +91,8 @@ class WordsStudy:
 
     def sections(self, scores: Sequence[Score]) -> list[Section]:
         """A row a language, and the curve of the means."""
+        from interlingua.report.plots import layer_curves
+
         plain, scaled = _values(scores, ""), _values(scores, "+csls")
         layers = [int(arm.removeprefix("layer")) for arm in plain]
         languages = list(next(iter(plain.values())))
@@ -129,7 +129,7 @@ class WordsStudy:
 def _values(scores: Sequence[Score], ending: str) -> Mapping[str, Mapping[str, float]]:
     name = f"{name_of(scores)}{ending}"
     wanted = [s for s in scores if s.metric == "mrr" and s.model == name]
-    return unit_values(wanted, lambda s: f"layer{layer_of(s)}", lambda s: s.language)
+    return unit_values(wanted, lambda s: f"layer{s.layer}", lambda s: s.language)
 
 
 class _Words:

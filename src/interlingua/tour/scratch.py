@@ -140,7 +140,7 @@ def run_scratch_tour(
 
 def _retrieval(encoder: Encoder, split: BibleSplit, chosen: Sequence[str], stage: Stage) -> list[Score]:
     """P@1 among 500 held-out verses, English <-> each language."""
-    from interlingua.probe.alignment import retrieve
+    from interlingua.probe.retrieval import retrieve
 
     scores: list[Score] = []
     others = [lang for lang in chosen if lang != SOURCE]
@@ -149,8 +149,8 @@ def _retrieval(encoder: Encoder, split: BibleSplit, chosen: Sequence[str], stage
         both = [v for v, texts in split.test_verses.items() if lang in texts and SOURCE in texts]
         picked = random.Random(0).sample(both, min(CANDIDATES, len(both)))
         texts = {tag: {v: split.test_verses[v][tag] for v in picked} for tag in (SOURCE, lang)}
-        for centre in (False, True):
-            scores += retrieve(encoder, texts, source=SOURCE, centre=centre)
+        found = retrieve(encoder, texts, source=SOURCE, ways=["raw", "centred"])
+        scores += [score for one in found for score in one.scores()]
     stage("retrieval", 1, 1)
     # Rows are named after the checkpoint's folder; the report speaks of "scratch".
     return [Score(**{**s.__dict__, "model": "scratch" + ("+centred" if "+centred" in s.model else "")}) for s in scores]
