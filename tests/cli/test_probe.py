@@ -122,6 +122,12 @@ def test_words(tiny_run: Path, tmp_path: Path) -> None:
     assert "candidates" in run(*words, "--every-part").stdout
     for more in (static[:2], [*static, "--every-part"], ["--target", "en"]):
         assert run(*words, *more).exit_code == 2
+    # Pairs to learn from that the text does not have cost that arm, and nothing else.
+    absent = "split\tsrc\ttgt\ntrain\taardvark\terdferkel\ntest\tgod\tgott\ntest\tnot\tnicht\n"
+    table.write_text(absent, encoding="utf-8")
+    without = run(*words, "--static", "cbow", "--static-epochs", 1)
+    assert "cbow+procrustes left out: none of 1 pairs" in without.stderr
+    assert "cbow" in without.stdout
     table.write_text("aardvark\terdferkel\n", encoding="utf-8")
     refused = run(*words)
     assert refused.exit_code == 1

@@ -108,9 +108,10 @@ def translate_static(
     """
     import numpy as np
 
-    from interlingua.probe.words import WordVectors, translate_words
+    from interlingua.cli.progress import Stages
+    from interlingua.probe.words import WordVectors, learnable, translate_words
 
-    taught = not every_part and any(entry.part == "train" for entry in entries)
+    train = sum(entry.part == "train" for entry in entries)
     found = []
     for one in trained:
         plain, together = [], []
@@ -124,6 +125,10 @@ def translate_static(
             plain.append(side)
             if mapped_VD is not None:
                 together.append(replace(side, vectors=mapped_VD[None, kept]))
+        taught = not every_part and learnable(plain[0], plain[1], entries) > 0
+        if train and not (taught or every_part):
+            with Stages() as stages:
+                stages.say(f"{one.way}+procrustes left out: none of {train:,} pairs to learn from is in the text")
         for model, sides, align in (
             (one.way, plain, False),
             *([(one.way, plain, True)] if taught else []),

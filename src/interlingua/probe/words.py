@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from interlingua.probe.wordstates import WordedText
 
 __all__ = [
-    "WordTranslation", "WordVectors", "lexicon_parts", "procrustes", "translate_words", "translation_ranks",
-    "word_vectors",
+    "WordTranslation", "WordVectors", "learnable", "lexicon_parts", "procrustes", "translate_words",
+    "translation_ranks", "word_vectors",
 ]  # fmt: skip
 
 Vectors = NDArray[np.float32]
@@ -276,6 +276,12 @@ def translate_words(
     return found
 
 
+def learnable(source: WordVectors, target: WordVectors, entries: Iterable[LexiconEntry]) -> int:
+    """How many pairs of the lexicon's part ``train`` have vectors on both sides, to learn a turn from."""
+    ours, theirs = set(source.words), set(target.words)
+    return sum(a in ours and b in theirs for a, b in lexicon_parts(entries, every_part=False)[1])
+
+
 def procrustes(source_ND: Vectors, target_MD: Vectors, pairs: Sequence[tuple[int, int]]) -> Vectors:
     """Vectors of length 1 of the source, turned so that pairs come as near as a turn can bring them.
 
@@ -290,8 +296,11 @@ def procrustes(source_ND: Vectors, target_MD: Vectors, pairs: Sequence[tuple[int
     from scipy.linalg import orthogonal_procrustes
 
     if not pairs:
-        raise DataError("no pair of words to learn a turn from", expected="a lexicon with a part 'train'",
-                        next_step="give a table with a column 'split' or 'src_rank'")  # fmt: skip
+        raise DataError(
+            "no pair of words to learn a turn from",
+            expected="a lexicon with a part 'train', words of which have vectors",
+            next_step="give a table with a column 'split' or 'src_rank', or more text",
+        )
     left, right = (list(side) for side in zip(*pairs, strict=True))
     source_ND, target_MD = unit(source_ND), unit(target_MD)
     turn_DD, _ = orthogonal_procrustes(source_ND[left].astype(np.float64), target_MD[right].astype(np.float64))
