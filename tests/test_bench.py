@@ -88,7 +88,7 @@ def test_vectors_of_both_sides_agree(tmp_path, hf_tokenizer):  # noqa: F811
     document = json.loads(shown.stdout)
     assert document["difference"] < 1e-5 > document["distance"]
     assert {side for side, seconds in document["seconds"].items() if seconds[0] > 0} == {
-        "ours", "ours-plain", "sentence-transformers"
+        "ours", "ours-plain", "ours-layers", "sentence-transformers"
     }  # fmt: skip
     assert document["ratios"]["sentence-transformers"] == [1.0]
 

@@ -4,7 +4,8 @@ In: a model and texts of mixed length. Out: texts/s, tokens/s, peak memory, and 
 sides have the same float32 weights, tokenizer, prefix and longest length, and return normalised means. Decisions:
 vectors must agree, or the comparison is void; sentence-transformers gets the batch size and both sides the number of
 threads that were best on a part of the texts; a third side is ours with torch's own matrix products, so that what is
-due to the processor is told from what is due to the batches. Price: the search takes as long as a run.
+due to the processor is told from what is due to the batches, and a fourth is a probe's pass, which pools the states of
+all layers. Price: the search takes as long as a run.
 """
 
 from __future__ import annotations
@@ -24,12 +25,17 @@ from numpy.typing import NDArray
 from interlingua.bench.sides import answer, ask, with_torchs_products
 from interlingua.errors import MissingExtraError, RunError
 
-__all__ = ["Embedding", "compare_embedding", "mixed_texts"]
+__all__ = ["SIDES", "Embedding", "compare_embedding", "mixed_texts"]
 
 #: Cosine distance and largest difference of a component that two sides may have.
 TOLERANCE = 1e-5
 #: Batch sizes tried for sentence-transformers, whose own default is 32.
 BATCH_SIZES = (4, 8, 32)
+#: Side -> how it is called where people read it.
+SIDES = {
+    "ours": "ours", "ours-plain": "ours, torch's products", "ours-layers": "ours, all layers pooled",
+    "sentence-transformers": "sentence-transformers",
+}  # fmt: skip
 #: Every so many-th text is in the search for the best settings.
 SEARCHED = 5
 
@@ -41,7 +47,7 @@ class Embedding:
     Attributes:
         texts: number of texts.
         tokens: their tokens, with prefix and specials.
-        seconds: by side (``ours``, ``ours-plain``, ``sentence-transformers``), one a repeat.
+        seconds: by side of :data:`SIDES`, one a repeat.
         settings: threads, and batch size, by side.
         peak_mb: largest resident memory by side.
         difference: largest difference of a component between the two sides' vectors.
@@ -132,9 +138,9 @@ def compare_embedding(
             facts |= {key: rows[0][key] for key in ("prefix", "max_length") if key in rows[0]}
             found.settings[side] = trials[int(np.argmin([row["seconds"] for row in rows]))]
             say(f"{side}: best with {found.settings[side]}")
-        found.settings["ours-plain"] = found.settings["ours"]
+        found.settings |= dict.fromkeys(("ours-plain", "ours-layers"), found.settings["ours"])
         for _ in range(repeats):
-            for side in ("ours", "sentence-transformers", "ours-plain"):
+            for side in ("ours", "sentence-transformers", "ours-plain", "ours-layers"):
                 row = run(side, texts, found.settings[side])
                 found.seconds.setdefault(side, []).append(row["seconds"])
                 found.peak_mb[side] = max(found.peak_mb.get(side, 0.0), row["peak_mb"])
@@ -147,7 +153,7 @@ def compare_embedding(
 
 def _check(found: Embedding, vectors: dict[str, NDArray[Any]]) -> None:
     theirs = vectors["sentence-transformers"].astype(np.float64)
-    for side in ("ours", "ours-plain"):
+    for side in vectors.keys() - {"sentence-transformers"}:
         own = vectors[side].astype(np.float64)
         found.difference = max(found.difference, float(np.abs(own - theirs).max()))
         found.distance = max(found.distance, float((1 - (own * theirs).sum(axis=1)).max()))
@@ -173,6 +179,24 @@ def ours(work: dict[str, Any]) -> dict[str, Any]:
         "prefix": encoder.prefix,
         "max_length": encoder.max_length,
     }
+
+
+def layers(work: dict[str, Any]) -> dict[str, Any]:
+    """Time :func:`interlingua.probe.state_blocks`: the states of all layers, pooled; the last layer's are compared."""
+    import torch
+
+    from interlingua.models.encoder import load
+    from interlingua.probe.neighbours import unit
+    from interlingua.probe.states import state_blocks
+
+    torch.set_num_threads(work["threads"])
+    encoder = load(work["model"])
+    texts = json.loads((Path(work["folder"]) / "texts.json").read_text(encoding="utf-8"))
+
+    def pooled(some: list[str]) -> NDArray[Any]:
+        return np.concatenate([unit(block[-1]) for block in state_blocks(encoder, some, dtype=torch.float32)])
+
+    return _timed(work, pooled, texts)
 
 
 def theirs(work: dict[str, Any]) -> dict[str, Any]:
@@ -204,4 +228,6 @@ def _timed(work: dict[str, Any], encode: Callable[[list[str]], NDArray[Any]], te
 
 def main() -> None:
     """Run the side that the command line names."""
-    answer({"ours": ours, "ours-plain": with_torchs_products(ours), "sentence-transformers": theirs})
+    answer(
+        {"ours": ours, "ours-plain": with_torchs_products(ours), "ours-layers": layers, "sentence-transformers": theirs}
+    )

@@ -83,6 +83,7 @@ def embed(
     import statistics
 
     from interlingua.bench import compare_embedding, mixed_texts
+    from interlingua.bench.embed import SIDES
     from interlingua.cli.progress import Stages
     from interlingua.cli.tables import table
     from interlingua.text.documents import read_documents
@@ -90,9 +91,8 @@ def embed(
     chosen = [d.text for d in itertools.islice(read_documents(file), texts)] if file else mixed_texts(texts)
     with Stages() as stages:
         found = compare_embedding(model, chosen, repeats=repeats, say=stages.say)
-    names = {"ours": "ours", "ours-plain": "ours, torch's products", "sentence-transformers": "sentence-transformers"}
     rows, ratios = [], {}
-    for side, name in names.items():
+    for side, name in SIDES.items():
         ratios[side] = sorted(found.ratios(side))
         low, high = ratios[side][0], ratios[side][-1]
         settings = found.settings[side]

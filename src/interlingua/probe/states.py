@@ -63,6 +63,7 @@ def state_blocks(
     poolings: Sequence[str] = ("mean",),
     block: int = 1024,
     batch_tokens: int = 2048,
+    dtype: torch.dtype | None = None,
     progress: Callable[[int], Any] | None = None,
     full: Callable[[int], Any] | None = None,
 ) -> Iterator[NDArray[np.float32]]:
@@ -75,6 +76,7 @@ def state_blocks(
         poolings: of :data:`interlingua.models.POOLINGS`.
         block: texts that are tokenised, sorted by length and returned together.
         batch_tokens: tokens a forward pass.
+        dtype: what the network computes in; float32 or bfloat16, whichever is faster here, if None.
         progress: called with the number of texts done since the last call.
         full: called with the number of a block's texts that are as long as the encoder takes; longer ones were cut.
 
@@ -91,7 +93,7 @@ def state_blocks(
                               where="poolings")  # fmt: skip
     wanted = layer_numbers(encoder, layers)
     pooled = list(itertools.product(poolings, wanted))
-    model = for_inference(encoder.model, inference_dtype(encoder.model))
+    model = for_inference(encoder.model, dtype or inference_dtype(encoder.model))
     waiting = iter(texts)
     while some := list(itertools.islice(waiting, block)):
         out = np.zeros((len(pooled), len(some), model.config.hidden_size), dtype=np.float32)
