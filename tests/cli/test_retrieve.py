@@ -45,6 +45,16 @@ def test_sentences(tiny_run: Path, tmp_path: Path) -> None:
     assert "40 pairs in 2 languages, 60 different texts; 0 blank, 0 without a translation" in result.stderr
 
 
+def test_texts_over_the_limit_are_counted(tiny_run: Path, tmp_path: Path) -> None:
+    # Two of four texts are far longer than the encoder reads; both verbs say so, and count every pair.
+    file = tmp_path / "long.tsv"
+    file.write_text(f"id\ten\tde\n1\t{'the sea ' * 900}\tdas Meer\n2\tno\t{'nein ' * 900}\n", encoding="utf-8")
+    for words in (["probe", "retrieve", tiny_run, "--parallel", file], ["retrieve", "sentences", tiny_run, file]):
+        result = run(*words, "--json")
+        assert "2 different texts are longer than the" in result.stderr
+        assert {row["n"] for row in json.loads(result.stdout)} == {2}
+
+
 def test_predictions_take_one_way(tiny_run: Path, tmp_path: Path) -> None:
     # A file a language with a line a sentence; with several scorings: usage.
     words = ["retrieve", "sentences", tiny_run, VERSES, "--languages", "de", "--limit", 20, "--predictions", tmp_path]

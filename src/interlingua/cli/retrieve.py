@@ -64,6 +64,7 @@ def sentences(
     interlingua retrieve sentences e5-small package:general.tsv.zst --languages de,sw --limit 200
     interlingua retrieve sentences e5-small package:general.tsv.zst --scoring cosine,csls,ratio --centre --limit 100
     """
+    from interlingua.cli.sentences import say_cut
     from interlingua.cli.tables import language_names, number, table
     from interlingua.data import resolve
     from interlingua.languages import canonical
@@ -90,8 +91,10 @@ def sentences(
         blank, alone = sum(report.blank for report in reports), sum(one.unmatched for one in sets)
         say(f"{sum(len(one.ids) for one in sets):,} pairs in {len(sets)} languages, {total:,} different texts;"
             f" {blank} blank, {alone} without a translation")  # fmt: skip
+        encoder = load(model)
+        say_cut(encoder, (text for one in sets for text in (*one.texts, *one.sources)), say)
         found = retrieve_sentences(
-            load(model), sets, scorings=scorings, k=neighbours, centre=centre, layer=layer, progress=encoded
+            encoder, sets, scorings=scorings, k=neighbours, centre=centre, layer=layer, progress=encoded
         )
     scores = [score for one in found for score in one.scores(task)]
     lines: list[object] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,9 +13,10 @@ from interlingua.cli.console import JSON, Answer, Debug, Verb
 from interlingua.cli.probe import Model, Out, layer_list
 
 if TYPE_CHECKING:
+    from interlingua.models.encoder import Encoder
     from interlingua.probe.alignment import Retrieval
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "say_cut"]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -83,6 +84,7 @@ def _retrieve(
         encoded = stages.counter("encode", total)
         stages.say(f"{len(rows.texts):,} rows in {len(texts)} languages, {rows.passed_over:,} passed over")
         encoder = load(model)
+        say_cut(encoder, (text for by_id in texts.values() for text in by_id.values()), stages.say)
         if every:
             wanted = layer_numbers(encoder, None)
         found = retrieve(
@@ -95,6 +97,15 @@ def _retrieve(
     if figure is not None:
         _draw(found, pivot, figure)
     return Answer(scores, _lines(found, pivot))
+
+
+def say_cut(encoder: Encoder, texts: Iterable[str], say: Callable[[str], None]) -> None:
+    """Tell how many different texts the encoder sees the beginning of only, if there are any."""
+    from interlingua.probe.states import cut_texts
+
+    if cut := len(cut_texts(encoder, dict.fromkeys(texts))):
+        say(f"{cut:,} different texts are longer than the {encoder.max_length:,} tokens that {encoder.name} takes and"
+            " were cut there")  # fmt: skip
 
 
 def _words(text: str) -> list[str]:

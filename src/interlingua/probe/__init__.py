@@ -14,7 +14,7 @@ from interlingua.probe.removal import REMOVALS, language_subspace, lir, lsar, re
 from interlingua.probe.retrieval import WAYS, retrieve
 from interlingua.probe.senses import SenseLayer, WordSenses, sense_layer, word_senses
 from interlingua.probe.similarity import PairedSums, linear_cka, procrustes_distance
-from interlingua.probe.states import TextVectors, sentence_states, state_blocks, text_vectors
+from interlingua.probe.states import TextVectors, cut_texts, sentence_states, state_blocks, text_vectors
 from interlingua.probe.static import STATIC, static_vectors
 from interlingua.probe.symbols import SymbolSequence, read_sequences, symbol_words
 from interlingua.probe.tokens import TokenVectors, token_vectors
@@ -53,6 +53,7 @@ __all__ = [
     "centred",
     "compare_models",
     "correlation",
+    "cut_texts",
     "fake_sides",
     "family_v_measure",
     "itermax",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,7 +21,15 @@ from interlingua.models.attention import POOLINGS, hidden_states, pool_segments
 from interlingua.models.encoder import Encoder, length_sorted_batches
 from interlingua.models.precision import for_inference, inference_dtype
 
-__all__ = ["TextVectors", "check_finite", "layer_numbers", "sentence_states", "state_blocks", "text_vectors"]
+__all__ = [
+    "TextVectors",
+    "check_finite",
+    "cut_texts",
+    "layer_numbers",
+    "sentence_states",
+    "state_blocks",
+    "text_vectors",
+]
 
 Array = TypeVar("Array", bound=NDArray[Any])
 
@@ -181,3 +189,13 @@ def text_vectors(
     if layer is None:
         return TextVectors(encoder.encode(place, normalize=False, progress=progress), place)
     return TextVectors(sentence_states(encoder, list(place), layers=[layer], progress=progress)[0], place)
+
+
+def cut_texts(encoder: Encoder, texts: Iterable[str]) -> set[str]:
+    """Those of the texts that are longer than the encoder reads, and of which it sees the beginning only."""
+    longer = replace(encoder, max_length=encoder.max_length + 1)
+    waiting, found = iter(texts), set[str]()
+    while some := list(itertools.islice(waiting, 4096)):
+        sizes = map(len, longer.tokenize(some))
+        found |= {text for text, size in zip(some, sizes, strict=True) if size > encoder.max_length}
+    return found

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from interlingua.errors import DataError
 from interlingua.probe.alignment import centred
 from interlingua.probe.neighbours import nearest
-from interlingua.probe.states import text_vectors
+from interlingua.probe.states import cut_texts, text_vectors
 from interlingua.scores import Score
 from interlingua.tasks.retrieve import variant
 
@@ -100,8 +100,7 @@ def rank_passages(
         layer=layer,
         progress=progress,
     )
-    lengths = [len(ids) for ids in replace(reader, max_length=reader.max_length + 1).tokenize(list(passages.place))]
-    long = {text for text, length in zip(passages.place, lengths, strict=True) if length > reader.max_length}
+    long = cut_texts(reader, passages.place)
     rankings = []
     for one, names in zip(sets, asked, strict=True):
         left_ND = queries.of([one.queries[name] for name in names])
