@@ -103,6 +103,24 @@ def test_layers(tmp_path: Path) -> None:
     assert "from source" not in page.text
 
 
+def test_passages_and_bitexts(tmp_path: Path) -> None:
+    # Nothing was taught: no language is called the source, and every metric has its column.
+    run = tmp_path / "run"
+    run.mkdir()
+    values = {"mrr@10": 0.625, "ndcg@10": 0.5, "recall@100": 0.875}
+    rows = [Score(model, "passages", lang, "test", metric, value / (2 if lang == "de" else 1), 40)
+            for model in ("e5", "e5+centred") for lang in ("ru", "de") for metric, value in values.items()]  # fmt: skip
+    rows += [Score("e5", "bitext", "fr", "test", metric, value, 90)
+             for metric, value in (("precision", 0.5), ("recall", 0.25), ("f1", 0.375))]  # fmt: skip
+    append_scores(run / "scores.jsonl", rows)
+    page = read(report_run(run))
+    assert page.headings == ["passages: e5", "bitext: e5"]
+    for text in ("mean mrr@10 0.469 over 2 languages", "ndcg@10", "0.875", "mrr@10, centred", "0.375", "precision"):
+        assert text in page.text
+    assert "taught in" not in page.text
+    assert "gap to" not in page.text
+
+
 def test_scores_and_retrieval(tmp_path: Path) -> None:
     # A section a question, and hand-computed means over the languages that are not the source.
     run = tmp_path / "run"

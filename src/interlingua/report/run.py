@@ -16,13 +16,15 @@ import yaml
 from interlingua.errors import DataError
 from interlingua.languages import language
 from interlingua.report.page import Section, write_report
-from interlingua.report.sections import layer_section, retrieval_section, score_section, shift_section
+from interlingua.report.sections import found_section, layer_section, retrieval_section, score_section, shift_section
 from interlingua.report.training import Metrics, curve_section, read_metrics
 from interlingua.scores import Score, read_scores
 
 __all__ = ["report_run"]
 
 _CONTROLS = ("majority", "mean", "tfidf", "random")
+#: Of passages and of bitexts: what their figure shows.
+_FOUND = ("mrr@10", "f1")
 _MAIN_METRICS = ("span_f1", "accuracy", "macro_f1", "pearson")
 
 
@@ -97,14 +99,18 @@ def _scores(scores: list[Score], recipe: dict[str, Any]) -> list[tuple[Section, 
     """Sections of each task, part and model, with a sentence each."""
     found = _layers([score for score in scores if score.layer is not None])
     scores = [score for score in scores if score.layer is None]
+    taught = "task" in recipe or any(score.seed is not None for score in scores)
     for task, split in dict.fromkeys((score.task, score.split) for score in scores):
         rows = [score for score in scores if (score.task, score.split) == (task, split)]
         models = dict.fromkeys(score.model for score in rows)
         for model in models:
             if model in _CONTROLS or model.endswith(("+shift", "+centred")):
                 continue
-            if any(score.metric == "p1" for score in rows if score.model == model):
+            metrics = {score.metric for score in rows if score.model == model}
+            if "p1" in metrics:
                 found.append(_retrieval(rows, model))
+            elif main := next((metric for metric in _FOUND if metric in metrics and not taught), None):
+                found.append(_found(rows, model, main))
             else:
                 found += _task(rows, model, recipe, shifted=f"{model}+shift" in models)
     return found
@@ -132,6 +138,14 @@ def _retrieval(rows: list[Score], model: str) -> tuple[Section, str]:
         chance=1 / candidates,
     )
     return section, f"Retrieval P@1 {statistics.fmean(score.value for score in own):.3f} over {len(own)} languages."
+
+
+def _found(rows: list[Score], model: str, metric: str) -> tuple[Section, str]:
+    """Passages or pairs found by vectors; nothing was taught, so there is no source language."""
+    own = [score for score in rows if score.model == model and score.metric == metric]
+    section = found_section(rows, heading=f"{own[0].task}: {model}", model=model, metric=metric)
+    mean = statistics.fmean(score.value for score in own)
+    return section, f"{own[0].task}: mean {metric} {mean:.3f} over {len(own)} languages."
 
 
 def _task(rows: list[Score], model: str, recipe: dict[str, Any], *, shifted: bool) -> list[tuple[Section, str]]:

@@ -15,7 +15,15 @@ from interlingua.report.page import Figure, Phrase, Section, Table
 from interlingua.report.plots import layer_curves
 from interlingua.scores import LanguageRow, Score, summarise
 
-__all__ = ["CONTROL_NAMES", "language_cells", "layer_section", "retrieval_section", "score_section", "shift_section"]
+__all__ = [
+    "CONTROL_NAMES",
+    "found_section",
+    "language_cells",
+    "layer_section",
+    "retrieval_section",
+    "score_section",
+    "shift_section",
+]
 
 #: How controls are called where people read them.
 CONTROL_NAMES = {
@@ -126,6 +134,41 @@ def retrieval_section(
         ],
     )
     return Section(heading, tuple(paragraphs), (figure, table))
+
+
+def found_section(scores: Sequence[Score], *, heading: str, model: str, metric: str) -> Section:
+    """What was found by vectors, by language: one metric as a figure, all as a table; centred beside it where measured.
+
+    Args:
+        scores: rows of one task.
+        heading: of the section.
+        model: name in the rows.
+        metric: what the figure shows.
+    """
+    names = list(dict.fromkeys(score.metric for score in scores if score.model == model))
+    raw = {name: _means(scores, model, name) for name in names}
+    moved = _means(scores, f"{model}+centred", metric)
+    figure = retrieval_by_language(
+        raw[metric],
+        compared={"centred": dict(moved)} if moved else None,
+        metric=metric,
+        title="By language",
+        caption="",
+    )
+    table = Table(
+        title="The numbers",
+        caption="",
+        columns=("language", "own name", *names, *([f"{metric}, centred"] if moved else [])),
+        rows=[
+            (*language_cells(lang), *(raw[name].get(lang) for name in names), *([moved.get(lang)] if moved else []))
+            for lang in sorted(raw[metric], key=lambda tag: -raw[metric][tag])
+        ],
+    )
+    counts = sorted({score.n for score in scores if score.model == model})
+    number = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    return Section(
+        heading, (f"Found by vectors; nothing was taught. {number} looked for a language.",), (figure, table)
+    )
 
 
 def layer_section(scores: Sequence[Score], *, heading: str) -> Section:
