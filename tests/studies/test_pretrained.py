@@ -164,7 +164,10 @@ def test_gaps():
 
 
 def test_the_best_static_vectors_and_the_rise():
-    """The best of those that know no dictionary, seed by seed; half of 80 steps is the checkpoint of step 40."""
+    """The best of those that know no dictionary, seed by seed; half of 80 steps is the checkpoint of step 40.
+
+    From step 20 to 40 it rises by .2, so by .4 in 40 steps.
+    """
     rows = _rows("cbow 1", "words", "mrr", (0.1,), ("es",)) + _rows(
         "skipgram 1", "words mapped", "mrr", (0.2,), ("es",)
     )
@@ -176,7 +179,7 @@ def test_the_best_static_vectors_and_the_rise():
         rows += _rows("encoder 1", f"words.step{step}", "mrr", (value,), ("es",))
     found = STUDIES["size"].evidence(rows)
     assert found["mrr"].values["static 1"] == {0: 0.2, 1: 0.2}
-    assert found["rise"].values["first half"] == pytest.approx({0: 0.2, 1: 0.2})
+    assert found["rise"].values["first half"] == pytest.approx({0: 0.4, 1: 0.4})
     assert found["rise"].values["second half"] == pytest.approx({0: 0.5, 1: 0.5})
 
 

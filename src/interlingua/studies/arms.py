@@ -25,7 +25,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from interlingua.errors import RunError
+from interlingua.errors import RecipeError, RunError
 from interlingua.pretrain import PretrainResult, pretrain
 from interlingua.recipe import PretrainRecipe
 from interlingua.recipe_base import Positive, Recipe
@@ -69,6 +69,7 @@ class Arm:
         objectives: their sections of the recipe.
         changes: further ``key.sub=value`` words.
         apart: a network a language instead of one for all.
+        rate: of learning, as a factor on that of the study.
         share: of the verses that are pretrained on.
         followed: measured on the way as well.
     """
@@ -78,6 +79,7 @@ class Arm:
     objectives: tuple[Mapping[str, Any], ...] = ({"type": "mlm"},)
     changes: tuple[str, ...] = ()
     apart: bool = False
+    rate: float = 1.0
     share: float = 1.0
     followed: bool = False
 
@@ -178,7 +180,13 @@ def arm_recipe(
         tree["train"]["save_every"] = max(1, steps // setup.marks)
     for section, values in setup.tree.items():
         tree[section] |= values
-    return load_recipe(tree, PretrainRecipe, [*recipe.changes, *arm.changes])
+    # A study's word that an arm overrode, or the other way round, would be lost in silence.
+    if both := {word.partition("=")[0] for word in recipe.changes} & {word.partition("=")[0] for word in arm.changes}:
+        raise RecipeError(f"changes of {', '.join(sorted(both))}", expected=f"keys that no arm sets; {arm.name} does",
+                          where="changes")  # fmt: skip
+    found = load_recipe(tree, PretrainRecipe, [*recipe.changes, *arm.changes])
+    rates = {name: own * arm.rate for name in ("lr", "embedding_lr") if (own := getattr(found.train, name)) is not None}
+    return found.model_copy(update={"train": found.train.model_copy(update=rates)})
 
 
 def _prepare(arms: Sequence[Arm], folder: Path, split: BibleSplit, recipe: ArmsRecipe, setup: Setup, say: Say) -> None:

@@ -3,14 +3,16 @@
 In: what a study measured, by arm and unit. Out: one :class:`Verdict` a claim. Decision: a verdict is a comparison of a
 sum of means with the noise between units, so nobody writes it by hand:
 
-    seeds      two standard errors, from the deviation between seeds pooled over all arms
+    seeds      the 95 % interval by Student's t, from the deviation between seeds of the arms that the claim compares
     draws      the middle 95 % of the differences to draws from chance, so below 2.5 % on the wrong side
     any other  the 95 % interval of a bootstrap over the units (languages, blocks of sentences): paired where arms are
-               measured on the same ones, each arm by itself where they are not
+               measured on the same ones, each arm by itself where they are not; below ten of them by Student's t
+
+Units that are all equal tell nothing of how others would differ, and leave a claim open.
 
 What is no mean (a correlation) comes with an interval of its own. Price: a sum of such numbers gets the sum of their
 intervals, which is too wide; a bootstrap over languages speaks of languages like these, and these are not drawn at
-random.
+random. Two seeds an arm leave two degrees of freedom, so that only large differences are told.
 """
 
 from __future__ import annotations
@@ -52,8 +54,8 @@ Values = Mapping[str, Mapping[Any, float]]
 
 #: Task of the row that says what kind of model was opened.
 CHECKPOINT = "checkpoint"
-#: A bootstrap over fewer units says nothing.
-_FEWEST = 5
+#: A bootstrap over fewer units gives intervals that are too narrow.
+_FEWEST = 10
 _DRAWS = 2000
 
 
@@ -189,35 +191,46 @@ def seed_values(scores: Sequence[Score], task: str, metric: str, languages: Sequ
     return unit_values([s for s in wanted if s.seed is not None], lambda s: s.model, lambda s: s.seed)
 
 
-def pooled_deviation(values: Values) -> float:
-    """Standard deviation between seeds, pooled over all arms: few seeds an arm say little, all of them together do.
-
-    NaN where no arm has two seeds.
-    """
+def pooled_deviation(values: Values) -> tuple[float, int]:
+    """Standard deviation between seeds, pooled over arms, and its degrees of freedom; NaN if no arm has two seeds."""
     squares, freedom = 0.0, 0
     for by_seed in values.values():
         if len(by_seed) > 1:
             squares += statistics.variance(by_seed.values()) * (len(by_seed) - 1)
             freedom += len(by_seed) - 1
-    return math.sqrt(squares / freedom) if freedom else math.nan
+    return (math.sqrt(squares / freedom) if freedom else math.nan), freedom
 
 
 def _over_seeds(claim: Claim, values: Values) -> tuple[float, float, float]:
     ours = sum(factor * statistics.fmean(values[arm].values()) for arm, factor in claim.terms.items())
     spread = math.sqrt(sum(factor**2 / len(values[arm]) for arm, factor in claim.terms.items()))
-    error = pooled_deviation(values) * spread
-    return ours, ours - 2 * error, ours + 2 * error
+    # Of these arms alone: others may differ from seed to seed by much less, as networks that were not trained do.
+    deviation, freedom = pooled_deviation({arm: values[arm] for arm in claim.terms})
+    return _student(ours, deviation * spread, freedom)
+
+
+def _student(ours: float, error: float, freedom: int) -> tuple[float, float, float]:
+    """The 95 % interval of a sum with this standard error."""
+    from scipy.stats import t
+
+    if not freedom or not error:
+        return ours, math.nan, math.nan
+    half = float(t.ppf(0.975, freedom)) * error
+    return ours, ours - half, ours + half
 
 
 def _over_units(claim: Claim, values: Values, *, draws: bool) -> tuple[float, float, float]:
     """Interval of the mean over the units that all arms have, or of the units themselves."""
     shared = sorted(set.intersection(*(set(values[arm]) for arm in claim.terms)))
     sums = np.array([sum(factor * values[arm][unit] for arm, factor in claim.terms.items()) for unit in shared])
-    if len(sums) < _FEWEST:
-        return (float(sums.mean()) if len(sums) else math.nan), math.nan, math.nan
-    if draws:
+    if not len(sums):
+        return math.nan, math.nan, math.nan
+    ours = float(sums.mean())
+    if draws and len(sums) >= _FEWEST:
         low, high = np.quantile(sums, [0.025, 0.975])
-        return float(sums.mean()), float(low), float(high)
+        return ours, float(low), float(high)
+    if len(sums) < _FEWEST or not np.ptp(sums):
+        return _student(ours, float(sums.std(ddof=1)) / math.sqrt(len(sums)) if np.ptp(sums) else 0.0, len(sums) - 1)
     ones = np.ones(len(sums))
     both = (np.stack([sums, ones], axis=1), np.stack([np.zeros(len(sums)), ones], axis=1))
     found = paired_bootstrap(*both, lambda total: total[0] / total[1])

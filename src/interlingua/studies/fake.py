@@ -329,12 +329,13 @@ class _Fake:
         # Where each language has half of the texts, they are passed over twice as often.
         both = self.corpus("text")
         tokens, batch, dropout = self.recipe.passes * _pass(both), round(SENTENCES * _pass(both) / both.texts / 2), 0.1
-        if arm.begins:
-            tokens, batch, dropout = tokens // 10 - static, 2048, 0.0
-        elif name in SWITCHES and self.recipe.plain == "short":
+        short = name in SWITCHES and self.recipe.plain == "short"
+        if arm.begins or short:
             tokens, batch, dropout = tokens // 10, 2048, 0.0
+        if short:
             words = [*_SHORT, *words]
-        steps = max(1, round(tokens / batch))
+        # What vectors or neighbours were learned from counts as seen.
+        steps = max(1, round((tokens - static) / batch))
         tree: dict[str, Any] = {
             "name": f"{name.replace(' ', '-')}-{seed}",
             "seed": seed,

@@ -44,17 +44,15 @@ def _ours(found: Verdict) -> str | None:
     if found.ours is None:
         return None
     if math.isnan(found.low):
-        return f"{found.ours:+.3f}" + (", one seed" if found.evidence.units == "seeds" else "")
-    if found.evidence.units == "seeds":
-        return f"{found.ours:+.3f} \u00b1 {(found.high - found.low) / 4:.3f}"
+        return f"{found.ours:+.3f}, no interval"
     return f"{found.ours:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
 def _explained(found: Sequence[Verdict]) -> list[str]:
     """What `ours` is, for each kind of evidence that was used."""
     spans = {
-        "seeds": "\u00b1 its standard error (from the deviation between seeds, pooled over all arms). A claim agrees "
-        "or differs where the difference is further from the margin than two standard errors; elsewhere it is open.",
+        "seeds": "and its 95 % interval by Student's t, from the deviation between seeds of the arms compared. A claim "
+        "agrees or differs where the interval lies on one side of the margin; elsewhere it is open.",
         "draws": "and the middle 95 % of the differences to draws from chance. A claim agrees or differs where these "
         "lie on one side of the margin; elsewhere it is open.",
     }
@@ -69,7 +67,7 @@ def _explained(found: Sequence[Verdict]) -> list[str]:
             f"and the 95 % interval of {way} over {units}. A claim agrees or differs where the interval "
             "lies on one side of the margin; elsewhere it is open.",
         )
-        lines.append(f"Ours is the difference in {' or '.join(dict.fromkeys(whats))}, {span}")
+        lines.append(f"Ours is the difference ({'; '.join(dict.fromkeys(whats))}), {span}")
     abouts = {one.claim.about for one in found} - {""}
     lines += [
         f"Claims about a {about} are not comparable where the model is none; what it says itself stands in brackets."

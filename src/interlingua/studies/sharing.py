@@ -67,8 +67,7 @@ def _arms(recipe: SharingRecipe) -> list[Arm]:
         Arm("few", f"{few} of {recipe.layers} layers", changes=(depth, f"model.separate_layers={few}")),
         Arm("most", f"{most} of {recipe.layers} layers", changes=(depth, f"model.separate_layers={most}")),
         Arm(APART, "networks apart", changes=(depth,), apart=True),
-        Arm(UNTRAINED, "networks apart, untrained", changes=(depth, "train.steps=1", "train.lr=1e-9",
-                                                             "train.embedding_lr=null"), apart=True),
+        Arm(UNTRAINED, "networks apart, untrained", changes=(depth, "train.steps=1"), apart=True, rate=1e-6),
     ]  # fmt: skip
 
 

@@ -231,12 +231,14 @@ class SizeStudy:
         rise: dict[str, dict[int, float]] = {"first half": {}, "second half": {}}
         for seed, curve in curves.items():
             end = values["encoder 1"][seed]
-            # Half of the steps, or the checkpoint nearest to them.
-            half = min(curve, key=lambda point: abs(point[0] - number_of(scores, "steps")["encoder 1"] / 2))[1]
-            rise["first half"][seed], rise["second half"][seed] = half - curve[0][1], end - half
+            steps = number_of(scores, "steps")["encoder 1"]
+            # Half of the steps, or the checkpoint nearest to them; the first one measured stands behind some training.
+            (start, first), (middle, half) = curve[0], min(curve, key=lambda point: abs(point[0] - steps / 2))
+            rise["first half"][seed] = (half - first) / (middle - start) * steps / 2
+            rise["second half"][seed] = (end - half) / (steps - middle) * steps / 2
         return {
             "mrr": Evidence(values, "MRR"),
-            "rise": Evidence(rise, "the rise of MRR, first checkpoint to half, half to end"),
+            "rise": Evidence(rise, "the rise of MRR in half of the steps, at the pace between checkpoints"),
         }
 
     def sections(self, scores: Sequence[Score]) -> list[Section]:

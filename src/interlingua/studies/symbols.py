@@ -158,7 +158,7 @@ class SymbolsStudy:
             for name, file in files.items():
                 suite = _suite(probing.folder / "drawn" / f"{name}-{seed}", name, seed, recipe)
                 run_entries(probing, suite, encoder=cache(partial(_drawn, probing, name, file, suite)))
-                probing.stage(f"{name}.{_MAJORITY}", _guessed, name, file)
+                probing.stage(f"{name}.{_MAJORITY}", _guessed, name, file, recipe.tested)
 
     def evidence(self, scores: Sequence[Score]) -> Mapping[str, Evidence]:
         """Accuracy, draw by draw."""
@@ -231,12 +231,14 @@ def _suite(folder: Path, name: Name, seed: int, recipe: SymbolsRecipe) -> SuiteR
     )  # fmt: skip
 
 
-def _guessed(name: Name, file: Path) -> Iterator[Score]:
-    """The control of a discipline."""
+def _guessed(name: Name, file: Path, tested: int) -> Iterator[Score]:
+    """The control of a discipline, on the sequences that are tested."""
     from interlingua.probe.symbols import read_sequences
+    from interlingua.transfer.finetune import spread
 
     columns: dict[str, Any] = dict(DISCIPLINES[name].columns)
-    labels = Counter(label for one in read_sequences(file, **columns) if one.split == "test" for label in one.labels)
+    found = [label for one in read_sequences(file, **columns) if one.split == "test" for label in one.labels]
+    labels = Counter(spread(found, tested))
     share = max(labels.values()) / labels.total()
     yield Score(_MAJORITY, f"{name}.{_MAJORITY}", "en", "test", "accuracy", share, labels.total())
 
