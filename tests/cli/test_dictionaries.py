@@ -68,6 +68,9 @@ def test_pairs_of_too_few_words_are_named(tiny_run: Path, files: tuple[Path, Pat
     other = run(*words, "--languages", "ja,fi")
     assert other.exit_code == 1
     assert "no pair of fi, ja" in other.stderr
+    partly = run(*words, "--fewest", "3", "--languages", "en,de,ja")
+    assert partly.exit_code == 1
+    assert "no text in ja" in partly.stderr
 
 
 def test_tables_of_pairs(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ def test_what_probes_refuse(tiny_run: Path, tmp_path: Path) -> None:
         result = run("probe", "geometry", tiny_run, VERSES, "--limit", 5, *words)
         assert result.exit_code == code, result.output
         assert text in result.stderr
-    assert run("probe", "geometry", tiny_run, VERSES, "--other", tiny_run, "--map", tmp_path / "m.svg").exit_code == 2
+    for words in (["--other", tiny_run], ["--languages", "en,de"]):
+        assert run("probe", "geometry", tiny_run, VERSES, "--map", tmp_path / "m.svg", *words).exit_code == 2
     refused = run("probe", "retrieve", tiny_run, "--parallel", VERSES, "--vectors", "lirr")
     assert refused.exit_code == 1
     assert "did you mean 'lir'" in refused.stderr
@@ -120,13 +121,16 @@ def test_words(tiny_run: Path, tmp_path: Path) -> None:
     assert {row["n"] for row in document} == {2}
     assert len(read_scores(tmp_path / "s.jsonl")) == len(document) == 8 * 5
     assert "candidates" in run(*words, "--every-part").stdout
-    for more in (static[:2], [*static, "--every-part"], ["--target", "en"]):
+    for more in (static[:2], [*static, "--every-part"], ["--target", "en"], ["--scoring", "dot"], ["--scoring", ","]):
         assert run(*words, *more).exit_code == 2
     # Pairs to learn from that the text does not have cost that arm, and nothing else.
     absent = "split\tsrc\ttgt\ntrain\taardvark\terdferkel\ntest\tgod\tgott\ntest\tnot\tnicht\n"
     table.write_text(absent, encoding="utf-8")
     without = run(*words, "--static", "cbow", "--static-epochs", 1)
     assert "cbow+procrustes left out: none of 1 pairs" in without.stderr
+    assert "static+procrustes left out: none of 1 pairs" in run(*words, *static).stderr
+    missing = run(*words, "--static-source", tmp_path / "none.vec", "--static-target", tmp_path / "none.vec")
+    assert "no such file" in missing.stderr
     assert "cbow" in without.stdout
     table.write_text("aardvark\terdferkel\n", encoding="utf-8")
     refused = run(*words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from sacrebleu.metrics import BLEU
 from tests.fixtures_models import tiny_config
+from tokenizers.normalizers import Lowercase
 from transformers import AutoModel, AutoModelForMaskedLM
 
 from interlingua.errors import DataError, RecipeError
@@ -110,6 +112,26 @@ def test_moved_tokens_and_their_scores(network: Any, hf_tokenizer: Any, tiny_tex
     assert whole.steered[0].texts == found.steered[3].texts
     assert whole.steered[0].p1 is None
     assert "p1" not in {s.metric for s in whole.scores("m")}
+
+
+def test_letters_that_the_vocabulary_does_not_have(
+    network: Any, hf_tokenizer: Any, tiny_texts: dict[str, list[str]]
+) -> None:
+    """A lower-casing tokenizer: capitals in the references cost nothing. Layers may be counted from the top."""
+    tokenizer = copy.deepcopy(hf_tokenizer)
+    tokenizer.backend_tokenizer.normalizer = Lowercase()
+    texts = {lang: tiny_texts[lang][6:20] for lang in ("en", "de")}
+    source = [text.lower() for text in tiny_texts["en"][:4]]
+
+    def steered(references: list[str], layer: int) -> Any:
+        options = {"languages": ("en", "de"), "texts": texts, "layers": [layer], "alphas": [0.0]}
+        return translate_tokens(network, tokenizer, source, references, **options).steered[0]
+
+    said = [text.lower() for text in steered(source, 0).texts]
+    assert steered(said, 0).bleu1 == steered([text.upper() for text in said], 0).bleu1 > 50
+    assert steered(said, -1).layer == 3
+    with pytest.raises(RecipeError, match="no alpha"):
+        translate_tokens(network, tokenizer, source, source, languages=("en", "de"), texts=texts, alphas=[])
 
 
 def test_what_cannot_be_translated(network: Any, hf_tokenizer: Any, tiny_texts: dict[str, list[str]]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from interlingua.errors import DataError
+from interlingua.probe.profile import LayerLikeness
 from interlingua.report.run import report_run
 from interlingua.scores import Score, append_scores
 
@@ -85,12 +86,15 @@ def test_layers(tmp_path: Path) -> None:
              for lang, value in (("mul", 0.125), ("de", 0.5), ("sw", 0.25))]  # fmt: skip
     append_scores(run / "scores.jsonl", rows)
     page = read(report_run(run))
+    # Two models beside each other: the row of `probe geometry --other` as it is written.
+    likeness = LayerLikeness(3, 6, 0.5, 0.25, 9).scores("e5~e6")
+    assert [score.layer for score in likeness] == [3, 3]
     assert page.headings == ["By layer: retrieval", "By layer: steering", "By layer: geometry"]
     for text in (
         "0.150",
         "0.600",
         "0.900",
-        "Means over 2 languages",
+        "Means over up to 2 languages",
         "e5, alpha2",
         "12.25",
         "v measure",
@@ -110,11 +114,14 @@ def test_passages_and_bitexts(tmp_path: Path) -> None:
     values = {"mrr@10": 0.625, "ndcg@10": 0.5, "recall@100": 0.875}
     rows = [Score(model, "passages", lang, "test", metric, value / (2 if lang == "de" else 1), 40)
             for model in ("e5", "e5+centred") for lang in ("ru", "de") for metric, value in values.items()]  # fmt: skip
+    # Only centred vectors were searched; static vectors of words have no layer.
+    rows += [Score("e5+centred", "verses", "fr", "test", "p1", 0.75, 12),
+             *(Score("cbow", "words.en-de", "de", "test", metric, 0.25, 12) for metric in ("mrr", "p1"))]  # fmt: skip
     rows += [Score("e5", "bitext", "fr", "test", metric, value, 90)
              for metric, value in (("precision", 0.5), ("recall", 0.25), ("f1", 0.375))]  # fmt: skip
     append_scores(run / "scores.jsonl", rows)
     page = read(report_run(run))
-    assert page.headings == ["passages: e5", "bitext: e5"]
+    assert page.headings == ["passages: e5", "Finding translations: e5+centred", "words.en-de: cbow", "bitext: e5"]
     for text in ("mean mrr@10 0.469 over 2 languages", "ndcg@10", "0.875", "mrr@10, centred", "0.375", "precision"):
         assert text in page.text
     assert "taught in" not in page.text

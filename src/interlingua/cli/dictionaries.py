@@ -83,6 +83,12 @@ def dictionaries(
             expected="texts in both languages of a pair of the table", where=str(file),
             next_step="give more text, or a smaller --fewest",
         )  # fmt: skip
+    if silent := sorted(wanted - set(met)):
+        raise LanguageError(
+            f"no text in {', '.join(silent)}, or no pair of the table with it",
+            expected=f"of {', '.join(sorted(named & set(counts))) or 'the languages of the table'}",
+            where="--languages",
+        )
     spoken = {lang for pair in pairs for lang in pair}
     asked: dict[str, set[str]] = {lang: set() for lang in spoken}
     for pair in pairs:

@@ -98,6 +98,8 @@ def geometry(
     chosen = [tag for tag in languages.split(",") if tag]
     # Read twice, so that what is wrong with the text is said before the model works, and how much there is.
     counts = Counter(lang for lang, _ in spoken_texts(file, languages=chosen, limit=limit, report=report))
+    if draw_map is not None and len(counts) < 3:
+        raise typer.BadParameter(f"--map draws three languages or more; the texts are in {', '.join(counts)}")
     total = sum(counts.values()) * (1 if other is None else 2)
     texts = spoken_texts(file, languages=chosen, limit=limit)
     lines: list[object]
@@ -132,12 +134,12 @@ def geometry(
                            " longer ones were cut there")  # fmt: skip
     if distances is not None:
         _write_distances(distances, found)
+    if out is not None:
+        append_scores(out, scores)
     if figure is not None:
         _draw_layers(figure, curves, "value", title=title)
     if draw_map is not None:
         _draw_map(draw_map, found[-1], model)
-    if out is not None:
-        append_scores(out, scores)
     return Answer(scores, lines)
 
 
@@ -327,7 +329,7 @@ def words(
     """
     from interlingua.cli.progress import Stages
     from interlingua.cli.spoken import spoken_texts
-    from interlingua.cli.static import check_static, draw_words, train_static, translate_static
+    from interlingua.cli.static import as_it_is_and_turned, check_static, draw_words, train_static, translate_static
     from interlingua.cli.tables import number, table
     from interlingua.languages import canonical
     from interlingua.models.encoder import load
@@ -335,6 +337,7 @@ def words(
     from interlingua.probe.words import translate_words, word_vectors
     from interlingua.scores import append_scores
     from interlingua.text.lexicons import read_lexicon_parts
+    from interlingua.text.lines import check_file
 
     if (static_source is None) != (static_target is None):
         raise typer.BadParameter("--static-source and --static-target go together")
@@ -346,7 +349,14 @@ def words(
         raise typer.BadParameter(f"--source and --target are both {tags[0]}")
     entries = list(read_lexicon_parts(lexicon, source_lang=tags[0], target_lang=tags[1]))
     wanted = {tags[0]: {e.source.lower() for e in entries}, tags[1]: {e.target.lower() for e in entries}}
-    scorings, chosen = [name for name in scoring.split(",") if name], layer_list(layers)
+    scorings, chosen = [name.strip() for name in scoring.split(",") if name.strip()], layer_list(layers)
+    if not scorings:
+        raise typer.BadParameter("--scoring names nothing")
+    if unknown := set(scorings) - {"cosine", "csls"}:
+        raise typer.BadParameter(f"--scoring {sorted(unknown)[0]!r}: expected cosine, csls")
+    files = [path for path in (static_source, static_target) if path is not None]
+    for path in files:
+        check_file(path)
     counts = Counter(lang for lang, _ in spoken_texts(file, languages=tags, limit=limit))
     total = sum(counts.values())
     encoder = load(model)
@@ -374,10 +384,9 @@ def words(
     found = translate_words(
         sides[0], sides[1], entries, model=model, layers=numbers, scorings=scorings, every_part=every_part
     )
-    if static_source is not None and static_target is not None:
-        plain = [_static(path, side) for path, side in zip((static_source, static_target), sides, strict=True)]
-        for align in (False, True):
-            found += translate_words(plain[0], plain[1], entries, model="static", scorings=scorings, align=align)
+    if files:
+        plain = [_static(path, side) for path, side in zip(files, sides, strict=True)]
+        found += as_it_is_and_turned("static", plain[0], plain[1], entries, scorings=scorings, every_part=False)
     found += translate_static(trained, vectors, entries, scorings=scorings, every_part=every_part)
     if figure is not None:
         draw_words(found, tags, figure)

@@ -156,14 +156,15 @@ def _table(found: Sequence[Retrieval], source: str) -> object:
 
 
 def _draw(found: Sequence[Retrieval], source: str, path: Path) -> None:
-    from interlingua.report.plots import training_curve
+    from interlingua.report.plots import layer_curves
     from interlingua.run import atomic_write
 
-    means = _means(found)
-    layers = [layer for layer in dict.fromkeys(layer for layer, _ in means) if layer is not None]
-    series = {name: [means[layer, name] for layer in layers] for name in dict.fromkeys(name for _, name in means)}
-    languages = len({one.language for one in found})
-    atomic_write(path, training_curve(
-        layers, series, measure="P@1", axis="layer", title="Translations found by layer",
-        caption=f"Mean over {languages} languages, from and to {source}, among {found[0].count:,} texts.",
-    ).svg)  # fmt: skip
+    series: dict[str, dict[int, float]] = {}
+    for (layer, name), mean in _means(found).items():
+        if layer is not None:
+            series.setdefault(name, {})[layer] = mean
+    languages, counts = len({one.language for one in found}), sorted({one.count for one in found})
+    number = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    caption = f"Mean over {languages} languages, from and to {source}, among {number} texts."
+    title = "Translations found by layer"
+    atomic_write(path, layer_curves(series, "P@1", title=title, caption=caption).svg)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from interlingua.probe.words import WordTranslation, WordVectors
     from interlingua.text.lexicons import LexiconEntry
 
-__all__ = ["Trained", "check_static", "draw_words", "train_static", "translate_static"]
+__all__ = ["Trained", "as_it_is_and_turned", "check_static", "draw_words", "train_static", "translate_static"]
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,8 @@ def translate_static(
     """
     import numpy as np
 
-    from interlingua.cli.progress import Stages
-    from interlingua.probe.words import WordVectors, learnable, translate_words
+    from interlingua.probe.words import WordVectors, translate_words
 
-    train = sum(entry.part == "train" for entry in entries)
     found = []
     for one in trained:
         plain, together = [], []
@@ -125,19 +123,43 @@ def translate_static(
             plain.append(side)
             if mapped_VD is not None:
                 together.append(replace(side, vectors=mapped_VD[None, kept]))
-        taught = not every_part and learnable(plain[0], plain[1], entries) > 0
-        if train and not (taught or every_part):
-            with Stages() as stages:
-                stages.say(f"{one.way}+procrustes left out: none of {train:,} pairs to learn from is in the text")
-        for model, sides, align in (
-            (one.way, plain, False),
-            *([(one.way, plain, True)] if taught else []),
-            *([(f"{one.way}+vecmap", together, False)] if together else []),
-        ):
+        found += as_it_is_and_turned(one.way, plain[0], plain[1], entries, scorings=scorings, every_part=every_part)
+        if together:
             found += translate_words(
-                sides[0], sides[1], entries, model=model, scorings=scorings, every_part=every_part, align=align
+                together[0], together[1], entries, model=f"{one.way}+vecmap", scorings=scorings, every_part=every_part
             )
     return found
+
+
+def as_it_is_and_turned(
+    model: str,
+    source: WordVectors,
+    target: WordVectors,
+    entries: Sequence[LexiconEntry],
+    *,
+    scorings: Sequence[str],
+    every_part: bool,
+) -> list[WordTranslation]:
+    """Translate words by static vectors, and by these turned by Procrustes on the lexicon's part ``train``.
+
+    Where all parts are asked, or no pair of that part has vectors on both sides, they are not turned; the latter is
+    said.
+    """
+    from interlingua.cli.progress import Stages
+    from interlingua.probe.words import learnable, translate_words
+
+    turned = not every_part and learnable(source, target, entries) > 0
+    if not (turned or every_part):
+        train = sum(entry.part == "train" for entry in entries)
+        with Stages() as stages:
+            stages.say(f"{model}+procrustes left out: none of {train:,} pairs to learn from is in the text")
+    return [
+        one
+        for align in ((False, True) if turned else (False,))
+        for one in translate_words(
+            source, target, entries, model=model, scorings=scorings, every_part=every_part, align=align
+        )
+    ]
 
 
 def draw_words(found: Sequence[WordTranslation], tags: tuple[str, str], path: Path) -> None:

@@ -65,6 +65,8 @@ def steer(
         far = [float(word) for word in alphas.split(",") if word.strip()]
     except ValueError:
         raise typer.BadParameter(f"--alphas {alphas!r}: expected numbers with commas between") from None
+    if not far:
+        raise typer.BadParameter("--alphas names nothing")
     rows = parallel_rows(parallel, limit=0, source=tags[0]).texts
     both = [texts for texts in rows.values() if set(tags) <= set(texts)]
     others = {tag: [texts[tag] for texts in both[limit:]] for tag in tags}

@@ -97,6 +97,12 @@ class TokenTranslation:
         return rows
 
 
+def _normalised(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """The text in the letters that the vocabulary has for it: what the network says can have no others."""
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    return normalizer.normalize_str(text).replace("\u2581", " ").strip() if normalizer is not None else text
+
+
 def translate_tokens(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -118,11 +124,11 @@ def translate_tokens(
         model: of class ``AutoModelForMaskedLM``.
         tokenizer: its own; a fast one.
         source: sentences.
-        references: their translations.
+        references: their translations; they are compared as the tokenizer writes text, in lower case if it does.
         languages: tags of source and target.
         texts: by these tags, what means and frequencies are taken of; they need not be translations of each other, and
             should not be the sentences themselves.
-        layers: where; all, 0 being the embeddings, if none are named.
+        layers: where, 0 being the embeddings, negative from the top; all if none are named.
         alphas: how far.
         lexicon: words of the source and their translations.
         max_length: longest sentence in tokens; longer ones are cut.
@@ -146,9 +152,11 @@ def translate_tokens(
     if lacking := [tag for tag in (first, second) if not texts.get(tag)]:
         raise DataError(f"no text in {', '.join(lacking)}", expected="texts whose mean states are taken")
     count = steerable_layers(model)
-    chosen = list(layers) or list(range(count))
-    if beyond := [layer for layer in chosen if not 0 <= layer < count]:
+    if beyond := [layer for layer in layers if not -count <= layer < count]:
         raise RecipeError(f"layer {beyond[0]}", expected=f"0 (embeddings) to {count - 1}", where="layers")
+    chosen = [layer % count for layer in layers] or list(range(count))
+    if not alphas:
+        raise RecipeError("no alpha", expected="at least one number", where="alphas")
 
     def tokens_of(some: Sequence[str]) -> list[Ids]:
         rows = tokenizer(list(some), truncation=True, max_length=max_length)["input_ids"]
@@ -164,6 +172,7 @@ def translate_tokens(
         if not np.isfinite(mean).all():
             raise DataError(f"mean states of {tag} that are not finite", expected="numbers",
                             next_step="the weights are broken: take an earlier checkpoint")  # fmt: skip
+    references = [_normalised(tokenizer, text) for text in references]
     bleu = BLEU(max_ngram_order=1, tokenize=bleu_tokenizer(second))
     found = []
     for layer in chosen:

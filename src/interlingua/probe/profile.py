@@ -112,7 +112,7 @@ class LayerLikeness:
 
     def scores(self, model: str, task: str = "likeness") -> list[Score]:
         """Rows; both layers are part of the task's name."""
-        task = f"{task}.layer{self.layer}-{self.other}"
+        task = f"{task}.layer{self.layer}.other{self.other}"
         return [
             Score(model, task, MANY, "test", name, value, self.count)
             for name, value in (("linear_cka", self.cka), ("procrustes_distance", self.procrustes))

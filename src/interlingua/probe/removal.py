@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from interlingua.errors import DataError, RecipeError, nearest
 
-__all__ = ["REMOVALS", "check_removal", "language_subspace", "lir", "lsar", "removed"]
+__all__ = ["REMOVALS", "check_removal", "language_subspace", "lir", "lsar", "removed", "without"]
 
 Vectors = NDArray[np.float32]
 
@@ -28,7 +28,8 @@ Vectors = NDArray[np.float32]
 REMOVALS = ("lir", "lsar")
 
 
-def _without(vectors_ND: NDArray[Any], directions_DR: NDArray[np.float64]) -> Vectors:
+def without(vectors_ND: NDArray[Any], directions_DR: NDArray[np.float64]) -> Vectors:
+    """Vectors with what they have in orthonormal directions [D, R] taken off."""
     return np.asarray(vectors_ND - (vectors_ND @ directions_DR) @ directions_DR.T, dtype=np.float32)
 
 
@@ -44,7 +45,7 @@ def lir(vectors_ND: Vectors, rank: int = 1) -> Vectors:
     # Of D x D products and not of the vectors, so that the time does not grow with their number squared.
     products_DD = vectors_ND.astype(np.float64).T @ vectors_ND.astype(np.float64)
     directions_DD = np.linalg.eigh(products_DD)[1]
-    return _without(vectors_ND, directions_DD[:, ::-1][:, :rank])
+    return without(vectors_ND, directions_DD[:, ::-1][:, :rank])
 
 
 def language_subspace(means_GD: NDArray[Any], rank: int | None = None) -> NDArray[np.float64]:
@@ -77,7 +78,7 @@ def language_subspace(means_GD: NDArray[Any], rank: int | None = None) -> NDArra
 def lsar(vectors: Mapping[str, Vectors], rank: int | None = None) -> dict[str, Vectors]:
     """Vectors of all languages without the subspace of :func:`language_subspace`."""
     directions_DR = language_subspace(np.stack([own.mean(axis=0, dtype=np.float64) for own in vectors.values()]), rank)
-    return {lang: _without(own, directions_DR) for lang, own in vectors.items()}
+    return {lang: without(own, directions_DR) for lang, own in vectors.items()}
 
 
 def check_removal(name: str) -> None:

@@ -21,7 +21,7 @@ from interlingua.errors import DataError, LanguageError, RecipeError, nearest
 from interlingua.probe.alignment import Retrieval, centred, precision_at_1
 from interlingua.probe.neighbours import check_scoring
 from interlingua.probe.projection import projection
-from interlingua.probe.removal import REMOVALS, removed
+from interlingua.probe.removal import REMOVALS, language_subspace, lir, without
 from interlingua.probe.states import layer_numbers, state_blocks
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def retrieve(
         poolings: of :data:`interlingua.models.POOLINGS`.
         ways: of :data:`WAYS`. raw: as they are; centred: each language's mean taken off; projected: centred, then
             mapped onto the source by a regression on the half of the pairs that is not searched; lir, lsar: what
-            tells languages apart removed. With projected among them, all search the same half.
+            tells languages apart removed. Each is learned from the vectors that are searched. With projected among
+            them, all search the same half.
         scorings: of :data:`interlingua.probe.neighbours.SCORINGS`.
         k: neighbours that a margin looks at, instead of the scoring's own number.
         progress: called with the number of texts encoded.
@@ -68,7 +69,7 @@ def retrieve(
     Raises:
         LanguageError: the source is not among the languages.
         DataError: a language without a text in common with the source, or too few for a projection.
-        RecipeError: an unknown layer, pooling, way or scoring, or too few texts for a removal.
+        RecipeError: an unknown layer, pooling, way or scoring, or too few languages for a removal.
     """
     for way in ways:
         if way not in WAYS:
@@ -77,7 +78,7 @@ def retrieve(
         check_scoring(scoring, k)
     if source not in texts:
         raise LanguageError(f"no text in {source!r}", expected=f"one of {', '.join(texts)}", where="source")
-    rows = _pairs(texts, source, halved="projected" in ways)
+    rows = _pairs(texts, source, halved="projected" in ways, lir="lir" in ways)
     numbers = layer_numbers(encoder, [-1] if layers is None else layers)
     ends = dict(zip(texts, itertools.accumulate(map(len, texts.values())), strict=True))
     found: list[Retrieval] = []
@@ -92,10 +93,11 @@ def retrieve(
         for (at, layer), (first, pooling) in itertools.product(enumerate(numbers), enumerate(poolings)):
             layer_ND = np.asarray(states[first * len(numbers) + at])
             vectors = {lang: layer_ND[end - len(texts[lang]) : end] for lang, end in ends.items()}
+            sides = {way: list(_sides(vectors, rows, source, way)) for way in ways}
             for way, scoring in itertools.product(ways, scorings):
                 name = "+".join([encoder.name, *(word for word, plain in ((pooling, "mean"), (scoring, "cosine"),
                                                                           (way, "raw")) if word != plain)])  # fmt: skip
-                for lang, left_ND, right_ND in _sides(vectors, rows, source, way):
+                for lang, left_ND, right_ND in sides[way]:
                     there, back = precision_at_1(left_ND, right_ND, scoring=scoring, k=k)
                     where = None if layers is None else layer
                     found.append(Retrieval(name, lang, there, back, len(left_ND), where))
@@ -112,7 +114,7 @@ class _Pairs:
     searched: int
 
 
-def _pairs(texts: Mapping[str, Mapping[str, str]], source: str, *, halved: bool) -> dict[str, _Pairs]:
+def _pairs(texts: Mapping[str, Mapping[str, str]], source: str, *, halved: bool, lir: bool) -> dict[str, _Pairs]:
     places = {name: row for row, name in enumerate(texts[source])}
     found = {}
     for lang, by_id in texts.items():
@@ -127,6 +129,10 @@ def _pairs(texts: Mapping[str, Mapping[str, str]], source: str, *, halved: bool)
                 expected="at least 6, half of which a projection is learned from; hundreds are usual",
             )
         theirs = np.array([places[name] for name in by_id if name in places], dtype=np.int64)
+        if lir and len(own) // (2 if halved else 1) < 2:
+            raise DataError(
+                f"a single text of {lang!r} to search", expected="two, of whose vectors a direction can be taken off"
+            )
         found[lang] = _Pairs(theirs, own, searched=len(own) // 2 if halved else len(own))
     return found
 
@@ -135,15 +141,21 @@ def _sides(
     vectors: Mapping[str, Vectors], rows: Mapping[str, _Pairs], source: str, way: str
 ) -> Iterator[tuple[str, Vectors, Vectors]]:
     """Language, the source's vectors and its own, row i of one translating row i of the other."""
-    if way in REMOVALS:
-        vectors = removed(vectors, way)
+    directions_DR = None
+    if way == "lsar":
+        asked = {lang: vectors[lang][pairs.own[: pairs.searched]] for lang, pairs in rows.items()}
+        asked[source] = vectors[source][sorted({i for pairs in rows.values() for i in pairs.source[: pairs.searched]})]
+        directions_DR = language_subspace(np.stack([own.mean(axis=0, dtype=np.float64) for own in asked.values()]))
     for lang, pairs in rows.items():
         left_ND, right_ND = vectors[source][pairs.source], vectors[lang][pairs.own]
-        some, rest = slice(pairs.searched), slice(pairs.searched, None)
+        left, right = left_ND[: pairs.searched], right_ND[: pairs.searched]
         if way in ("centred", "projected"):
-            sides = centred(left_ND[some]), centred(right_ND[some])
-            if way == "projected":
-                sides = sides[0], sides[1] @ projection(centred(right_ND[rest]), centred(left_ND[rest]))
-            yield lang, *sides
-        else:
-            yield lang, left_ND[some], right_ND[some]
+            left, right = centred(left), centred(right)
+        if way == "projected":
+            rest = slice(pairs.searched, None)
+            right = right @ projection(centred(right_ND[rest]), centred(left_ND[rest]))
+        elif way == "lir":
+            left, right = lir(left), lir(right)
+        elif directions_DR is not None:
+            left, right = without(left, directions_DR), without(right, directions_DR)
+        yield lang, left, right

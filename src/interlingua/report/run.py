@@ -23,8 +23,8 @@ from interlingua.scores import Score, read_scores
 __all__ = ["report_run"]
 
 _CONTROLS = ("majority", "mean", "tfidf", "random")
-#: Of passages and of bitexts: what their figure shows.
-_FOUND = ("mrr@10", "f1")
+#: Of passages, words and bitexts: what their figure shows.
+_FOUND = ("mrr@10", "mrr", "f1")
 _MAIN_METRICS = ("span_f1", "accuracy", "macro_f1", "pearson")
 
 
@@ -104,10 +104,12 @@ def _scores(scores: list[Score], recipe: dict[str, Any]) -> list[tuple[Section, 
         rows = [score for score in scores if (score.task, score.split) == (task, split)]
         models = dict.fromkeys(score.model for score in rows)
         for model in models:
-            if model in _CONTROLS or model.endswith(("+shift", "+centred")):
+            plain, _, how = model.rpartition("+")
+            # Drawn beside what they are compared with, where that was measured.
+            if model in _CONTROLS or (how in ("shift", "centred") and plain in models):
                 continue
             metrics = {score.metric for score in rows if score.model == model}
-            if "p1" in metrics:
+            if "p1" in metrics and "mrr" not in metrics:
                 found.append(_retrieval(rows, model))
             elif main := next((metric for metric in _FOUND if metric in metrics and not taught), None):
                 found.append(_found(rows, model, main))
@@ -141,7 +143,7 @@ def _retrieval(rows: list[Score], model: str) -> tuple[Section, str]:
 
 
 def _found(rows: list[Score], model: str, metric: str) -> tuple[Section, str]:
-    """Passages or pairs found by vectors; nothing was taught, so there is no source language."""
+    """Passages, words or pairs found by vectors; nothing was taught, so there is no source language."""
     own = [score for score in rows if score.model == model and score.metric == metric]
     section = found_section(rows, heading=f"{own[0].task}: {model}", model=model, metric=metric)
     mean = statistics.fmean(score.value for score in own)

@@ -196,8 +196,11 @@ def layer_section(scores: Sequence[Score], *, heading: str) -> Section:
             blocks.append(layer_curves(means, called, title=f"{called} by layer"))
         rows = [(layer, *(by.get(layer) for by in means.values())) for layer in layers]
         blocks.append(Table(f"{called}", "", ("layer", *means), rows))
-    count = len({score.language for score in scores} - {_MANY})
-    text = f"Means over {count} languages. Layer 0: the embeddings." if count > 1 else "Layer 0: the embeddings."
+    spoken: dict[str, set[str]] = {}
+    for score in scores:
+        spoken.setdefault(_measured(score), set()).add(score.language)
+    count = max(len(own - {_MANY}) for own in spoken.values())
+    text = f"Means over up to {count} languages. Layer 0: the embeddings." if count > 1 else "Layer 0: the embeddings."
     return Section(heading, (text,), tuple(blocks))
 
 
