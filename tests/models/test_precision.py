@@ -6,9 +6,10 @@ import copy
 
 import pytest
 import torch
-from tests.fixtures_models import tiny_masked_lm
+from tests.fixtures_models import tiny_config, tiny_masked_lm
+from transformers import AutoModel
 
-from interlingua.models.precision import for_inference
+from interlingua.models.precision import bf16_is_quicker, for_inference, inference_dtype
 
 
 @pytest.mark.parametrize("family", ["bert", "xlm-roberta", "modernbert"])
@@ -39,3 +40,16 @@ def test_tensors_shared_with_another_network_are_converted_once():
     own = two.bert.encoder.layer[0].output.dense.weight
     assert torch.equal(own, second.bert.encoder.layer[0].output.dense.weight.to(torch.bfloat16))
     assert own.data_ptr() != one.bert.encoder.layer[0].output.dense.weight.data_ptr()
+
+
+@pytest.mark.parametrize(("said", "expected"), [("0", torch.float32), ("1", torch.bfloat16)])
+def test_the_type_does_not_depend_on_the_clock(said, expected, monkeypatch):
+    """The environment's word holds for a network of over two million weights; small and converted ones stay."""
+    monkeypatch.setenv("INTERLINGUA_BF16", said)
+    bf16_is_quicker.cache_clear()
+    sizes = {"hidden_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 1024}
+    large = AutoModel.from_config(tiny_config("bert", **sizes))
+    assert {inference_dtype(large) for _ in range(3)} == {expected}
+    assert inference_dtype(tiny_masked_lm("bert").float()) == torch.float32
+    assert inference_dtype(large.to(torch.float16)) == torch.float16
+    bf16_is_quicker.cache_clear()

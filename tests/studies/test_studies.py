@@ -100,6 +100,9 @@ def test_independent_samples_are_drawn_anew_by_themselves():
     assert (found.low, found.high) == pytest.approx((apart.low, apart.high), abs=0.15 * (apart.high - apart.low))
     few = Evidence({**values, "b": dict(enumerate(right[:4]))}, "AER", "blocks", paired=False)
     assert verdict(CLAIM, few).verdict == "open"
+    # A sample of four: standard errors by numpy, Student's t with three degrees of freedom.
+    half = scipy.stats.t.ppf(0.975, 3) * math.sqrt(left.var(ddof=1) / 40 + right[:4].var(ddof=1) / 4)
+    assert verdict(CLAIM, few).high - verdict(CLAIM, few).ours == pytest.approx(half)
 
 
 def test_a_draw_from_chance_is_no_mean():

@@ -1,38 +1,46 @@
 """bf16 for inference where the processor is faster at it.
 
 CPUs with AVX-512 BF16 or AMX run an encoder almost twice as fast in bf16 as in float32 (sentence vectors keep a
-cosine above 0.999 to the float32 ones); others run it slower. So it is measured, on the network itself, once a
-process and shape.
+cosine above 0.999 to the float32 ones); others run it slower. Decision: the rule asks what the processor has and not
+the clock, so that the same command gives the same numbers on a busy machine. Price: what runs on one processor may
+differ in the third digit from what runs on another.
 """
 
 from __future__ import annotations
 
 import copy
-import time
+import os
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from interlingua.models.linear import quick_linear
-from interlingua.models.separate import spoken_in
-
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["for_inference", "inference_dtype"]
+__all__ = ["bf16_is_quicker", "for_inference", "inference_dtype"]
 
-#: shape of network and number of threads -> the faster type.
-_measured: dict[tuple[object, ...], torch.dtype] = {}
+#: Flags of processors that multiply bf16 in units of their own.
+_UNITS = {"avx512_bf16", "amx_bf16"}
 
 
-def inference_dtype(model: PreTrainedModel, *, rows: int = 8, length: int = 48, repeats: int = 3) -> torch.dtype:
-    """The faster of float32 and bfloat16 for this network on this CPU; bfloat16 on GPUs that have it.
+@cache
+def bf16_is_quicker() -> bool:
+    """Whether this CPU has units for bf16. ``INTERLINGUA_BF16=0`` or ``=1`` in the environment says it for certain."""
+    if (said := os.environ.get("INTERLINGUA_BF16", "")) in {"0", "1"}:
+        return said == "1"
+    try:
+        return bool(_UNITS & set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()))
+    except OSError:
+        return False
+
+
+def inference_dtype(model: PreTrainedModel) -> torch.dtype:
+    """The faster of float32 and bfloat16 for this network: bfloat16 on CPUs with units for it and GPUs that have it.
 
     Args:
         model: any encoder; networks under two million weights outside the embeddings are left in float32.
-        rows: rows of the trial batch.
-        length: tokens a row.
-        repeats: the fastest of so many counts.
     """
     if model.device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
@@ -40,24 +48,7 @@ def inference_dtype(model: PreTrainedModel, *, rows: int = 8, length: int = 48, 
     own: torch.dtype = model.dtype
     if own != torch.float32 or sum(p.numel() for p in model.parameters()) - table < 2_000_000:
         return own
-    config = model.config
-    key = (config.model_type, config.hidden_size, config.num_hidden_layers, torch.get_num_threads())
-    if key not in _measured:
-        tokens_BL = torch.randint(5, config.vocab_size, (rows, length), generator=torch.Generator().manual_seed(0))
-        best = {}
-        # Which language is of no matter for the time, but language adapters ask.
-        with torch.inference_mode(), quick_linear(), spoken_in(torch.zeros_like(tokens_BL)):
-            for dtype in (torch.float32, torch.bfloat16):
-                network = for_inference(model.base_model, dtype)
-                times = []
-                for _ in range(repeats + 1):
-                    begin = time.perf_counter()
-                    network(input_ids=tokens_BL)
-                    times.append(time.perf_counter() - begin)
-                best[dtype] = min(times)
-        # A small gain is not worth other last digits than the training's.
-        _measured[key] = torch.bfloat16 if best[torch.bfloat16] < 0.8 * best[torch.float32] else torch.float32
-    return _measured[key]
+    return torch.bfloat16 if bf16_is_quicker() else torch.float32
 
 
 def for_inference(

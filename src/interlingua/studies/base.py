@@ -241,8 +241,15 @@ def _over_samples(claim: Claim, values: Values) -> tuple[float, float, float]:
     """Interval of the means of arms that share no units, each over all of its own."""
     arms = {arm: np.array(list(values[arm].values())) for arm in claim.terms}
     ours = float(sum(factor * arms[arm].mean() for arm, factor in claim.terms.items()))
-    if min(map(len, arms.values())) < _FEWEST:
-        return ours, math.nan, math.nan
+    fewest = min(map(len, arms.values()))
+    if fewest < _FEWEST:
+        if fewest < 2:
+            return ours, math.nan, math.nan
+        # With the smallest sample's degrees of freedom, which are at most Welch's.
+        error = math.sqrt(
+            sum(factor**2 * arms[arm].var(ddof=1) / len(arms[arm]) for arm, factor in claim.terms.items())
+        )
+        return _student(ours, error, fewest - 1)
     chance, sums = np.random.default_rng(0), np.zeros(_DRAWS)
     for arm, factor in claim.terms.items():
         count = len(arms[arm])
