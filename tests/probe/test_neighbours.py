@@ -16,22 +16,22 @@ from interlingua.probe.neighbours import SCORINGS, best_matches, nearest
 
 
 @pytest.mark.parametrize("k", [1, 4, 30, 200])
-@pytest.mark.parametrize("block", [1, 100, 1 << 20])
-def test_nearest_equals_a_full_sort(k: int, block: int) -> None:
-    """Blocks of one row, of a few, of all; k up to more than there are keys."""
+@pytest.mark.parametrize(("block", "columns"), [(1, 100), (100, 100), (1 << 20, 1 << 14), (40, 7), (1 << 20, 1)])
+def test_nearest_equals_a_full_sort(k: int, block: int, columns: int) -> None:
+    """Blocks of one row, of a few, of all, and of some keys; k up to more than there are keys."""
     x, y = sides(47, 61)
-    found = nearest(x, y, k, block=block)
+    found = nearest(x, y, k, block=block, columns=columns)
     order = np.argsort(-cosines(x, y), axis=1)[:, :k]
     assert np.array_equal(found.index, order)
     assert found.similarity == pytest.approx(np.take_along_axis(cosines(x, y), order, axis=1), abs=1e-6)
 
 
-@given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 25), st.integers(1, 60))
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=20), st.integers(1, 25), st.integers(1, 60), st.integers(1, 22))
 @settings(max_examples=60, deadline=None)
-def test_ties_go_to_the_first(kinds: list[int], k: int, block: int) -> None:
+def test_ties_go_to_the_first(kinds: list[int], k: int, block: int, columns: int) -> None:
     """Keys are copies of four axes, so cosines are exactly 0 or 1: oracle Python's stable sort."""
     axes = np.eye(4, dtype=np.float32)
-    found = nearest(axes[[0]], axes[kinds], k, block=block)
+    found = nearest(axes[[0]], axes[kinds], k, block=block, columns=columns)
     wanted = sorted(range(len(kinds)), key=lambda i: -(kinds[i] == 0))[:k]
     assert found.index[0].tolist() == wanted
 

@@ -31,6 +31,8 @@ __all__ = ["SCORINGS", "Best", "Neighbours", "best_matches", "check_scoring", "n
 SCORINGS = {"cosine": 1, "csls": 10, "distance": 4, "ratio": 4}
 # Similarities held at a time: 32 MB of float32, and twice that for the places that a partial sort returns.
 _BLOCK = 1 << 23
+#: Keys of a block.
+_COLUMNS = 1 << 14
 
 Vectors = NDArray[np.float32]
 
@@ -80,7 +82,9 @@ def unit(vectors_ND: NDArray[Any]) -> Vectors:
     return np.asarray(vectors_ND / np.maximum(lengths_N1, 1e-12), dtype=np.float32)
 
 
-def nearest(queries_ND: Vectors, keys_MD: Vectors, k: int, *, block: int = _BLOCK) -> Neighbours:
+def nearest(
+    queries_ND: Vectors, keys_MD: Vectors, k: int, *, block: int = _BLOCK, columns: int = _COLUMNS
+) -> Neighbours:
     """The k nearest keys of every query by cosine, exactly.
 
     Args:
@@ -88,6 +92,7 @@ def nearest(queries_ND: Vectors, keys_MD: Vectors, k: int, *, block: int = _BLOC
         keys_MD: vectors of the other side.
         k: how many; all keys if there are fewer.
         block: similarities held at a time.
+        columns: keys of them.
 
     Raises:
         DataError: sides of different width, or as :func:`unit`.
@@ -96,10 +101,27 @@ def nearest(queries_ND: Vectors, keys_MD: Vectors, k: int, *, block: int = _BLOC
     if queries_ND.shape[1] != keys_MD.shape[1]:
         raise DataError(f"vectors of shapes {queries_ND.shape} and {keys_MD.shape}", expected="the same width")
     k = min(k, len(keys_MD))
-    rows = max(1, block // len(keys_MD))
-    # By numpy: oneDNN, though quicker, gives equal keys similarities that differ in the last bit.
-    parts = [_top(queries_ND[i : i + rows] @ keys_MD.T, k) for i in range(0, len(queries_ND), rows)]
+    # Blocks of some rows and many keys: products of a few rows with all keys are slow, and all at once do not fit.
+    columns = min(len(keys_MD), columns)
+    rows = max(1, block // columns)
+    parts = [_nearest(queries_ND[i : i + rows], keys_MD, k, columns) for i in range(0, len(queries_ND), rows)]
     return Neighbours(np.concatenate([s for s, _ in parts]), np.concatenate([i for _, i in parts]))
+
+
+def _nearest(queries_BD: Vectors, keys_MD: Vectors, k: int, columns: int) -> tuple[Vectors, NDArray[np.int64]]:
+    """The k nearest of some queries, block of keys by block of keys."""
+    best_BK, index_BK = np.zeros((len(queries_BD), 0), np.float32), np.zeros((len(queries_BD), 0), np.int64)
+    for start in range(0, len(keys_MD), columns):
+        # By numpy: oneDNN, though quicker, gives equal keys similarities that differ in the last bit.
+        similarity_BM = queries_BD @ keys_MD[start : start + columns].T
+        found, places = _top(similarity_BM, min(k, similarity_BM.shape[1]))
+        best_BK, index_BK = np.concatenate([best_BK, found], axis=1), np.concatenate([index_BK, places + start], axis=1)
+        if start:
+            # Stable: of equally near keys those of earlier blocks stand first.
+            order_BK = np.argsort(-best_BK, axis=1, kind="stable")[:, :k]
+            best_BK = np.take_along_axis(best_BK, order_BK, axis=1)
+            index_BK = np.take_along_axis(index_BK, order_BK, axis=1)
+    return best_BK, index_BK
 
 
 def _top(similarity_BM: Vectors, k: int) -> tuple[Vectors, NDArray[np.int64]]:
