@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from interlingua.cli.console import JSON, Answer, Debug, Verb, group
+from interlingua.cli.sentences import say_cut, word_list
 
 if TYPE_CHECKING:
     from interlingua.scores import Score
@@ -64,7 +65,6 @@ def sentences(
     interlingua retrieve sentences e5-small package:general.tsv.zst --languages de,sw --limit 200
     interlingua retrieve sentences e5-small package:general.tsv.zst --scoring cosine,csls,ratio --centre --limit 100
     """
-    from interlingua.cli.sentences import say_cut
     from interlingua.cli.tables import language_names, number, table
     from interlingua.data import resolve
     from interlingua.languages import canonical
@@ -73,13 +73,13 @@ def sentences(
     from interlingua.tasks.retrieve import read_sentence_sets, retrieve_sentences, write_tatoeba
     from interlingua.text.lines import ReadReport
 
-    scorings = _words(scoring)
+    scorings = word_list(scoring)
     if not scorings:
         raise typer.BadParameter("--scoring names nothing")
     if predictions is not None and (len(scorings) > 1 or centre):
         raise typer.BadParameter("--predictions takes one way of scoring: a single --scoring, no --centre")
     reports = [ReadReport() for _ in files]
-    wanted = _words(languages)
+    wanted = word_list(languages)
     sets = [
         one
         for file, report in zip(files, reports, strict=True)
@@ -250,7 +250,7 @@ def passages(
     from interlingua.scores import append_scores
     from interlingua.tasks.rank import rank_passages
 
-    tasks = _passage_sets(files, within or [], _words(languages), task)
+    tasks = _passage_sets(files, within or [], word_list(languages), task)
     _each_once((f"{one.language} in {name}" for name, one in tasks), "files")
     total = sum(
         len(set(texts))
@@ -328,10 +328,6 @@ def _each_once(names: Iterable[str], where: str) -> None:
             where=where,
             next_step="run the files one after the other, each with a --task of its own",
         )
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 @contextmanager

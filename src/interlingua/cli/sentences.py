@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from interlingua.models.encoder import Encoder
     from interlingua.probe.alignment import Retrieval
 
-__all__ = ["add_to", "say_cut"]
+__all__ = ["add_to", "say_cut", "word_list"]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -70,7 +70,7 @@ def _retrieve(
     from interlingua.scores import append_scores
 
     pivot = canonical(source)
-    named = {"--pooling": _words(pooling), "--vectors": _words(vectors), "--scoring": _words(scoring)}
+    named = {"--pooling": word_list(pooling), "--vectors": word_list(vectors), "--scoring": word_list(scoring)}
     if empty := [option for option, words in named.items() if not words]:
         raise typer.BadParameter(f"{empty[0]} names nothing")
     every = layers.strip() == "all"
@@ -108,7 +108,8 @@ def say_cut(encoder: Encoder, texts: Iterable[str], say: Callable[[str], None]) 
             " were cut there")  # fmt: skip
 
 
-def _words(text: str) -> list[str]:
+def word_list(text: str) -> list[str]:
+    """Words with commas between."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
