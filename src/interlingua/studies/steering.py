@@ -154,11 +154,7 @@ class SteeringStudy:
         "full": SteeringRecipe(
             tokens=2_000_000_000,
             seeds=(0, 1, 2, 3, 4),
-            changes=(
-                *(word for word in LARGER if not word.startswith(("train.lr=", "train.embedding_lr="))),
-                "train.lr=2e-3",
-                "train.embedding_lr=1e-3",
-            ),
+            changes=(*LARGER, "train.lr=2e-3", "train.embedding_lr=1e-3"),
         ),
     }
     claims: ClassVar = tuple(_claims())
